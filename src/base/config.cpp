@@ -1,0 +1,180 @@
+#include "base/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace beit {
+namespace {
+
+/// Those of the paper; tiny and small are ours.
+struct NamedSize {
+  std::string_view name;
+  int64_t width, depth, heads, patch_size;
+};
+constexpr std::array<NamedSize, 6> kSizes{{{"tiny", 192, 12, 3, 16},
+                                           {"small", 384, 12, 6, 16},
+                                           {"base", 768, 12, 12, 16},
+                                           {"24x544", 544, 24, 16, 16},
+                                           {"large", 1024, 24, 16, 16},
+                                           {"huge", 1280, 32, 16, 14}}};
+
+std::vector<std::string> size_names() {
+  std::vector<std::string> names;
+  for (const NamedSize& size : kSizes) names.emplace_back(size.name);
+  return names;
+}
+
+}  // namespace
+
+OptionList describe(ModelOptions& o) {
+  return {
+      {.name = "model", .value = &o.model, .help = "named size of the network", .choices = size_names()},
+      {.name = "width", .value = &o.width, .help = "of a token; 0: the named size's", .yields_to = "model"},
+      {.name = "depth", .value = &o.depth, .help = "blocks; 0: the named size's", .yields_to = "model"},
+      {.name = "heads",
+       .value = &o.heads,
+       .help = "of attention, divide the width; 0: the named size's",
+       .yields_to = "model"},
+      {.name = "image-size", .value = &o.image_size, .help = "pixels of a side"},
+      {.name = "patch-size",
+       .value = &o.patch_size,
+       .help = "pixels of a side; 0: 14 for huge, else 16",
+       .yields_to = "model"},
+      {.name = "drop-path", .value = &o.drop_path, .help = "stochastic depth of the last block, in [0, 1)"},
+  };
+}
+
+void resolve(ModelOptions& o) {
+  const auto* size = std::find_if(kSizes.begin(), kSizes.end(), [&](const NamedSize& s) { return s.name == o.model; });
+  require(size != kSizes.end(), "model: expected a named size, got '{}'", o.model);
+  const auto fill = [](int64_t& value, int64_t named) { value = value == 0 ? named : value; };
+  fill(o.width, size->width);
+  fill(o.depth, size->depth);
+  fill(o.heads, size->heads);
+  fill(o.patch_size, size->patch_size);
+  require(o.width > 0 && o.depth > 0 && o.heads > 0, "model: expected width, depth and heads above 0, got {}, {}, {}",
+          o.width, o.depth, o.heads);
+  require(o.width % o.heads == 0, "model: expected heads that divide the width, got {} heads at width {}; set --heads",
+          o.heads, o.width);
+  require(
+      o.patch_size > 0 && o.image_size > 0 && o.image_size % o.patch_size == 0,
+      "model: expected an image size that is a multiple of the patch size, got {} and {} pixels; set --image-size or "
+      "--patch-size",
+      o.image_size, o.patch_size);
+  require(o.drop_path >= 0 && o.drop_path < 1, "model: expected drop-path in [0, 1), got {}", o.drop_path);
+}
+
+Grid grid_of(const ModelOptions& o) {
+  const int64_t side = o.image_size / o.patch_size;
+  return {.rows = side, .columns = side};
+}
+
+OptionList describe(CodebookOptions& o) {
+  return {
+      {.name = "codes", .value = &o.codes, .help = "size of the codebook"},
+      {.name = "code-dim", .value = &o.code_dim, .help = "width of a code"},
+      {.name = "code-decay", .value = &o.code_decay, .help = "of the codes' moving average, in [0, 1)"},
+      {.name = "beta", .value = &o.beta, .help = "weight of the commitment loss"},
+      {.name = "kmeans-start", .value = &o.kmeans_start, .help = "first codes from k-means of the first batch"},
+      {.name = "revive-threshold",
+       .value = &o.revive_threshold,
+       .help = "share of the mean use below which a code is dead and replaced; 0: never, as published"},
+      {.name = "revive-every", .value = &o.revive_every, .help = "steps between two searches for dead codes"},
+      {.name = "decoder-depth", .value = &o.decoder_depth, .help = "blocks of the decoder"},
+      {.name = "input-form",
+       .value = &o.input_form,
+       .help = "how the encoder standardises pixels: 2x-1, or ImageNet's mean and deviation",
+       .choices = {"default", "imagenet_norm"}},
+  };
+}
+
+OptionList describe(TeacherChoice& o) {
+  return {
+      {.name = "teacher",
+       .value = &o.teacher,
+       .help = "whose features the tokenizer learns to predict",
+       .choices = {"clip", "dino", "efficientnet-lite", "hog", "pixels"}},
+      {.name = "teacher-weights",
+       .value = &o.teacher_weights,
+       .help = "file with the teacher's weights; hog and pixels need none",
+       .value_name = "FILE"},
+      {.name = "teacher-image-size", .value = &o.teacher_image_size, .help = "pixels of a side; 0: the teacher's own"},
+      {.name = "cache-teacher",
+       .value = &o.cache_teacher,
+       .help = "compute its features once, of a fixed view and its mirror image"},
+  };
+}
+
+OptionList describe(MimChoice& o) {
+  return {
+      {.name = "tokenizer",
+       .value = &o.tokenizer,
+       .help = "file or run folder of `beit vqkd`",
+       .value_name = "FILE|RUN"},
+      {.name = "tokenizer-image-size",
+       .value = &o.tokenizer_image_size,
+       .help = "pixels of a side of the tokenizer's view; 0: the tokenizer's own"},
+      {.name = "masked-patches", .value = &o.masked_patches, .help = "of an image, exactly"},
+      {.name = "min-mask-block", .value = &o.min_mask_block, .help = "patches of the smallest masked block"},
+      {.name = "cls-branch", .value = &o.cls_branch, .help = "CLS patch aggregation"},
+      {.name = "early-layers",
+       .value = &o.early_layers,
+       .help = "block after which the CLS branch takes its patch tokens"},
+      {.name = "head-layers", .value = &o.head_layers, .help = "blocks of the CLS branch"},
+      {.name = "shared-head", .value = &o.shared_head, .help = "one head for both branches"},
+      {.name = "layer-scale", .value = &o.layer_scale, .help = "initial value; 0: none"},
+  };
+}
+
+OptionList describe(DataOptions& o) {
+  return {
+      {.name = "data", .value = &o.data, .help = "image folder or tar file; again for several"},
+      {.name = "val-data", .value = &o.val_data, .help = "likewise, to measure on"},
+      {.name = "workers", .value = &o.workers, .help = "threads that decode images"},
+      {.name = "min-crop",
+       .value = &o.min_crop,
+       .help = "smallest share of the area that a random crop keeps; 1: no crop"},
+      {.name = "color-jitter",
+       .value = &o.color_jitter,
+       .help = "strength of brightness, contrast, saturation; 0: none"},
+  };
+}
+
+OptionList describe(TrainOptions& o) {
+  return {
+      {.name = "output", .value = &o.output, .help = "run folder, created if need be", .value_name = "RUN"},
+      {.name = "seed", .value = &o.seed, .help = "of everything random"},
+      {.name = "epochs", .value = &o.epochs, .help = "passes over the data; the schedule's length"},
+      {.name = "steps", .value = &o.steps, .help = "stop after so many optimizer steps; 0: after all epochs"},
+      {.name = "batch-size", .value = &o.batch_size, .help = "images a step, of all ranks together"},
+      {.name = "lr", .value = &o.lr, .help = "highest learning rate"},
+      {.name = "min-lr", .value = &o.min_lr, .help = "learning rate at the end"},
+      {.name = "warmup-epochs", .value = &o.warmup_epochs, .help = "epochs over which the learning rate rises"},
+      {.name = "weight-decay", .value = &o.weight_decay, .help = "of AdamW"},
+      {.name = "beta1", .value = &o.beta1, .help = "of AdamW"},
+      {.name = "beta2", .value = &o.beta2, .help = "of AdamW"},
+      {.name = "clip-grad", .value = &o.clip_grad, .help = "largest norm of all gradients; 0: not clipped"},
+      {.name = "checkpoint-every", .value = &o.checkpoint_every, .help = "steps between checkpoints; 0: one epoch"},
+      {.name = "keep-checkpoints", .value = &o.keep_checkpoints, .help = "newest checkpoints that are kept"},
+      {.name = "resume",
+       .value = &o.resume,
+       .help = "auto: go on where the run folder's last checkpoint stands; never: start anew; or a checkpoint",
+       .value_name = "auto|never|PATH"},
+      {.name = "log-every", .value = &o.log_every, .help = "steps between two lines of the log"},
+  };
+}
+
+OptionList describe(RuntimeOptions& o) {
+  return {
+      {.name = "device", .value = &o.device, .help = "auto: a GPU if there is one", .choices = {"auto", "cpu", "cuda"}},
+      {.name = "threads", .value = &o.threads, .help = "threads that compute; 0: all cores"},
+      {.name = "quiet", .value = &o.quiet, .help = "print warnings and errors only"},
+  };
+}
+
+}  // namespace beit

@@ -1,0 +1,102 @@
+// The options of all commands: structs with defaults are the schema, and describe() is the one place that names them.
+// Flags, TOML keys, --help, the resolved config.toml of a run and the configuration in a checkpoint all come from it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/grid.h"
+#include "base/option.h"
+
+namespace beit {
+
+/// The network. A named size gives width, depth, heads and patch size; each of them may be set alone.
+struct ModelOptions {
+  std::string model = "base";
+  int64_t width = 0, depth = 0, heads = 0;  ///< 0: the named size's
+  int64_t image_size = 224;                 ///< pixels
+  int64_t patch_size = 0;                   ///< pixels; 0: the named size's, 14 for huge, else 16
+  double drop_path = 0.0;
+};
+OptionList describe(ModelOptions&);
+/// Fills in what the named size gives; Error where sizes do not fit. Resolved options stay as they are.
+void resolve(ModelOptions&);
+/// Of resolved options.
+Grid grid_of(const ModelOptions&);
+
+/// The tokenizer beside the encoder that ModelOptions states.
+struct CodebookOptions {
+  int64_t codes = 8192;
+  int64_t code_dim = 32;
+  double code_decay = 0.99;
+  double beta = 1.0;
+  bool kmeans_start = true;
+  double revive_threshold = 0.02;  ///< share of the mean use; 0: off, as published
+  int64_t revive_every = 50;       ///< steps
+  int64_t decoder_depth = 3;
+  std::string input_form = "default";  ///< or imagenet_norm
+};
+OptionList describe(CodebookOptions&);
+
+struct TeacherChoice {
+  std::string teacher = "clip";
+  std::string teacher_weights;
+  int64_t teacher_image_size = 0;  ///< pixels; 0: the teacher's own
+  bool cache_teacher = false;      ///< features of a fixed view and its mirror image, computed once
+};
+OptionList describe(TeacherChoice&);
+
+/// Masked image modelling.
+struct MimChoice {
+  std::string tokenizer;             ///< file or run folder
+  int64_t tokenizer_image_size = 0;  ///< pixels; 0: the tokenizer's own
+  int64_t masked_patches = 75;
+  int64_t min_mask_block = 16;  ///< patches of the smallest block
+  bool cls_branch = true;
+  int64_t early_layers = 9;
+  int64_t head_layers = 2;
+  bool shared_head = true;
+  double layer_scale = 0.1;
+};
+OptionList describe(MimChoice&);
+
+/// Where images come from and what is done to them.
+struct DataOptions {
+  std::vector<std::string> data;      ///< folders, tar files
+  std::vector<std::string> val_data;  ///< likewise; for usage or accuracy after each epoch
+  int64_t workers = 2;                ///< threads that decode
+  double min_crop = 0.2;              ///< smallest share of the area that a random crop keeps; 1: no random crop
+  double color_jitter = 0.0;          ///< strength of brightness, contrast, saturation
+};
+OptionList describe(DataOptions&);
+
+/// How long and how fast to train.
+struct TrainOptions {
+  std::string output;  ///< run folder
+  int64_t seed = 0;
+  int64_t epochs = 100;
+  int64_t steps = 0;         ///< stop after so many steps; 0: after all epochs
+  int64_t batch_size = 256;  ///< images of all ranks together
+  double lr = 1.5e-3;
+  double min_lr = 1e-5;
+  int64_t warmup_epochs = 10;
+  double weight_decay = 0.05;
+  double beta1 = 0.9, beta2 = 0.98;
+  double clip_grad = 0.0;        ///< largest norm of all gradients; 0: not clipped
+  int64_t checkpoint_every = 0;  ///< steps; 0: each epoch
+  int64_t keep_checkpoints = 2;
+  std::string resume = "auto";  ///< auto, never, or a checkpoint
+  int64_t log_every = 10;       ///< steps
+};
+OptionList describe(TrainOptions&);
+
+/// The machine and the screen.
+struct RuntimeOptions {
+  std::string device = "auto";
+  int64_t threads = 0;  ///< 0: all cores
+  bool quiet = false;
+};
+OptionList describe(RuntimeOptions&);
+
+}  // namespace beit

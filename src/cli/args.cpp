@@ -1,0 +1,209 @@
+#include "cli/args.h"
+
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "base/error.h"
+#include "cli/settings.h"
+
+namespace beit {
+namespace {
+
+/// What was said about an option, and how much it counts.
+struct Given {
+  enum Level { kNowhere, kShared, kSection, kFlag } level = kNowhere;
+  std::vector<std::string> words = {};
+  std::string where = {};
+};
+using GivenByName = std::map<std::string, Given>;
+
+std::vector<std::string> names_of(const OptionList& options) {
+  std::vector<std::string> names;
+  for (const Option& option : options) {
+    if (!option.positional) names.push_back(option.name);
+  }
+  return names;
+}
+
+std::vector<std::string> names_of(const std::vector<Command>& commands) {
+  std::vector<std::string> names;
+  for (const Command& command : commands) names.push_back(command.name);
+  return names;
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool is_list(const Option& option) { return std::holds_alternative<std::vector<std::string>*>(option.value); }
+bool is_switch(const Option& option) { return std::holds_alternative<bool*>(option.value); }
+
+[[noreturn]] void refuse_word(const Command& command, const std::string& word) {
+  if (word.size() < 2 || word.front() != '-') {
+    fail("{}: unexpected argument '{}'; see `beit {} --help`", command.name, word, command.name);
+  }
+  std::vector<std::string> flags{"--config", "--help"};
+  for (const Option& option : command.options) {
+    if (option.positional) continue;
+    flags.push_back("--" + option.name);
+    if (is_switch(option)) flags.push_back("--no-" + option.name);
+  }
+  fail("{}: unknown flag '{}'; the nearest is '{}'", command.name, word,
+       nearest(word.substr(0, word.find('=')), flags));
+}
+
+/// CLI11 cuts the command line into flags and words; what the words mean is set()'s part.
+Request read_flags(const Command& command, std::vector<std::string> words, GivenByName& given, std::string& config) {
+  CLI::App app;
+  app.allow_extras();
+  std::vector<std::string> configs;
+  app.add_option("--config", configs)->expected(1)->take_last();
+  std::map<std::string, std::vector<std::string>> lists;
+  std::map<std::string, std::string> switches;
+  for (const Option& option : command.options) {
+    const std::string flag = option.positional ? option.name : "--" + option.name;
+    if (is_switch(option)) {
+      app.add_flag(flag + ",!--no-" + option.name, switches[option.name])->take_last();
+    } else {
+      auto* added = app.add_option(flag, lists[option.name])->expected(1);
+      is_list(option) ? added->take_all() : added->take_last();
+    }
+  }
+  std::reverse(words.begin(), words.end());
+  try {
+    app.parse(words);
+  } catch (const CLI::CallForHelp&) {
+    return Request::kHelp;
+  } catch (const CLI::ParseError& error) {
+    fail("{}: {}; see `beit {} --help`", command.name, error.what(), command.name);
+  }
+  if (const auto rest = app.remaining(); !rest.empty()) refuse_word(command, rest.front());
+  for (const Option& option : command.options) {
+    const std::string flag = option.positional ? option.name : "--" + option.name;
+    if (app.count(flag) == 0) continue;
+    given[option.name] = {Given::kFlag, is_switch(option) ? std::vector{switches[option.name]} : lists[option.name],
+                          command.name + ": " + flag};
+  }
+  if (!configs.empty()) config = configs.front();
+  return Request::kRun;
+}
+
+void read_file(const Command& command, const std::vector<Command>& commands, const std::string& path,
+               GivenByName& given) {
+  std::vector<std::string> shared;
+  for (const Command& one : commands) {
+    for (std::string& name : names_of(one.options)) shared.push_back(std::move(name));
+  }
+  for (const Setting& setting : read_settings(path)) {
+    const std::string where = fmt::format("{}:{}", path, setting.line);
+    const bool at_top = setting.section.empty();
+    const auto owner =
+        std::find_if(commands.begin(), commands.end(), [&](const Command& one) { return one.name == setting.section; });
+    if (!at_top && owner == commands.end()) {
+      fail("{}: unknown section [{}]; the nearest is [{}]", where, setting.section,
+           nearest(setting.section, names_of(commands)));
+    }
+    const auto names = at_top ? shared : names_of(owner->options);
+    if (!contains(names, setting.key)) {
+      fail("{}: unknown key '{}'{}; the nearest is '{}'", where, setting.key,
+           at_top ? "" : " in [" + setting.section + "]", names.empty() ? "" : nearest(setting.key, names));
+    }
+    if (!at_top && setting.section != command.name) continue;
+    Given& entry = given[setting.key];
+    const auto level = at_top ? Given::kShared : Given::kSection;
+    if (entry.level < level) entry = {level, setting.words, where + ": " + setting.key};
+  }
+}
+
+std::string value_name(const Option& option) {
+  if (!option.value_name.empty()) return option.value_name;
+  if (!option.choices.empty()) return fmt::format("{}", fmt::join(option.choices, "|"));
+  constexpr const char* kByType[] = {"N", "X", "", "TEXT", "PATH"};
+  return kByType[option.value.index()];
+}
+
+std::string help_line(const std::string& flag, const std::string& text) {
+  constexpr size_t kColumn = 32;
+  if (flag.size() + 2 <= kColumn - 2) return fmt::format("  {:<{}}{}\n", flag, kColumn - 2, text);
+  return fmt::format("  {}\n{:{}}{}\n", flag, "", kColumn, text);
+}
+
+}  // namespace
+
+Request parse(const Command& command, const std::vector<Command>& commands, const std::vector<std::string>& words) {
+  GivenByName given;
+  std::string config;
+  if (read_flags(command, words, given, config) == Request::kHelp) return Request::kHelp;
+  if (!config.empty()) read_file(command, commands, config, given);
+  for (const Option& option : command.options) {
+    const auto entry = given.find(option.name);
+    if (entry == given.end()) continue;
+    const auto stronger = given.find(option.yields_to);
+    if (stronger != given.end() && stronger->second.level > entry->second.level) continue;
+    set(option, entry->second.words, entry->second.where);
+  }
+  return Request::kRun;
+}
+
+const Command& find_command(const std::vector<Command>& commands, const std::string& name) {
+  const auto found =
+      std::find_if(commands.begin(), commands.end(), [&](const Command& one) { return one.name == name; });
+  if (found != commands.end()) return *found;
+  if (!name.empty() && name.front() == '-') {
+    fail("expected a command before the flags, got '{}'; commands are {}", name, fmt::join(names_of(commands), ", "));
+  }
+  fail("unknown command '{}'; the nearest is '{}'", name, nearest(name, names_of(commands)));
+}
+
+std::string help(const Command& command) {
+  std::string positional, lines;
+  for (const Option& option : command.options) {
+    if (option.positional) positional += " " + value_name(option);
+    std::string flag = option.positional   ? value_name(option)
+                       : is_switch(option) ? fmt::format("--{0}, --no-{0}", option.name)
+                                           : fmt::format("--{} {}", option.name, value_name(option));
+    if (is_list(option)) flag += " ...";
+    const std::string value = shown(option);
+    lines += help_line(flag, value.empty() ? option.help : fmt::format("{} [{}]", option.help, value));
+  }
+  return fmt::format(
+      "{}\n\nUsage: beit {}{} [--flag value ...]\n\n{}{}{}\nValues in brackets are the defaults.\n", command.summary,
+      command.name, positional, lines,
+      help_line("--config FILE.toml", "keys named as the flags, shared or in a section [" + command.name + "]"),
+      help_line("-h, --help", "this text"));
+}
+
+std::string help(const std::vector<Command>& commands) {
+  std::string lines;
+  for (const Command& command : commands) lines += help_line(command.name, command.summary);
+  return fmt::format(
+      "BEiT v2: masked image modelling with vector-quantized visual tokenizers\n\n"
+      "Usage: beit COMMAND [--config FILE.toml] [--flag value ...]\n\nCommands:\n{}\n"
+      "`beit COMMAND --help` lists a command's flags. `beit --version` prints the version.\n",
+      lines);
+}
+
+std::string nearest(std::string_view word, const std::vector<std::string>& names) {
+  const auto distance = [&](const std::string& name) {
+    std::vector<size_t> row(name.size() + 1);
+    std::iota(row.begin(), row.end(), size_t{0});
+    for (size_t i = 0; i < word.size(); ++i) {
+      size_t diagonal = row[0];  // of the row before
+      row[0] = i + 1;
+      for (size_t j = 0; j < name.size(); ++j) {
+        const size_t swapped = diagonal + (word[i] == name[j] ? 0 : 1);
+        diagonal = row[j + 1];
+        row[j + 1] = std::min({swapped, row[j] + 1, row[j + 1] + 1});
+      }
+    }
+    return row.back();
+  };
+  return *std::min_element(names.begin(), names.end(),
+                           [&](const std::string& a, const std::string& b) { return distance(a) < distance(b); });
+}
+
+}  // namespace beit

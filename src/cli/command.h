@@ -1,0 +1,39 @@
+// A command of the program: `beit NAME --flags`.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/option.h"
+
+namespace beit {
+
+struct Command {
+  std::string name;           ///< as typed, and as the section of a configuration file
+  std::string summary;        ///< one line, for --help
+  OptionList options;         ///< flags and keys; point into what `run` owns
+  std::function<void()> run;  ///< with the options set; Error where it cannot do its work
+};
+
+/// A command from a type whose members are its options: `OptionList options()` describes them, `void run()` works.
+/// The constructor may set defaults of its own.
+template <class Work>
+Command make_command(std::string name, std::string summary) {
+  auto work = std::make_shared<Work>();
+  OptionList options = work->options();
+  return {std::move(name), std::move(summary), std::move(options), [work] { work->run(); }};
+}
+
+// Each in the file of its name; main.cpp lists them.
+Command vqkd_command();
+Command tokenize_command();
+Command pretrain_command();
+Command probe_command();
+Command codes_command();
+Command table_command();
+Command inspect_command();
+
+}  // namespace beit

@@ -1,0 +1,66 @@
+// The program: finds the command, sets its options, runs it; any failure is one line on stderr and exit code 1.
+#include <c10/util/Exception.h>
+
+#include <cstdio>
+#include <new>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/args.h"
+#include "cli/command.h"
+
+namespace beit {
+namespace {
+
+std::vector<Command> all_commands() { return {tokenize_command(), inspect_command()}; }
+
+void run(const std::vector<std::string>& words) {
+  const auto commands = all_commands();
+  require(!words.empty(), "expected a command, got none; see `beit --help`");
+  if (words[0] == "--version") {
+    fmt::print("beit {}\n", BEIT_VERSION);
+  } else if (words[0] == "--help" || words[0] == "-h") {
+    fmt::print("{}", help(commands));
+  } else {
+    const Command& command = find_command(commands, words[0]);
+    if (parse(command, commands, {words.begin() + 1, words.end()}) == Request::kHelp) {
+      fmt::print("{}", help(command));
+    } else {
+      command.run();
+    }
+  }
+  require(std::fflush(stdout) == 0, "standard output: expected to write, got an error; is the disk full?");
+}
+
+int report(std::string message) {
+  for (char& c : message) c = c == '\n' ? ' ' : c;
+  fmt::print(stderr, "beit: error: {}\n", message);
+  return 1;
+}
+
+/// LibTorch's messages go on for pages; the first line says it.
+std::string first_line(const std::string& message) { return message.substr(0, message.find('\n')); }
+
+}  // namespace
+}  // namespace beit
+
+int main(int argc, char** argv) {
+  constexpr const char* kOutOfMemory = "out of memory; a smaller --batch-size or fewer --workers need less";
+  beit::set_up_log(/*quiet=*/false);
+  try {
+    beit::run({argv + 1, argv + argc});
+    return 0;
+  } catch (const beit::Error& error) {
+    return beit::report(error.what());
+  } catch (const std::bad_alloc&) {
+    return beit::report(kOutOfMemory);
+  } catch (const c10::OutOfMemoryError&) {
+    return beit::report(kOutOfMemory);
+  } catch (const c10::Error& error) {
+    const std::string message = error.what_without_backtrace();
+    const bool no_memory = message.find("DefaultCPUAllocator") != std::string::npos;
+    return beit::report(no_memory ? kOutOfMemory : beit::first_line(message));
+  } catch (const std::exception& error) {
+    return beit::report(beit::first_line(error.what()));
+  }
+}

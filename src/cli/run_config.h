@@ -1,0 +1,18 @@
+// The resolved configuration as a run keeps it: in its folder for people, in its files for programs.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/option.h"
+
+namespace beit {
+
+/// The text of config.toml: all options in a section of the command's name, so that the file serves as --config.
+std::string config_toml(const std::string& command, const OptionList& options);
+
+/// Metadata of every safetensors file that a command writes: `format` ("beit"), `command`, and `config`, a JSON object
+/// of all options. models.h reads it.
+std::map<std::string, std::string> config_metadata(const std::string& command, const OptionList& options);
+
+}  // namespace beit
