@@ -1,0 +1,67 @@
+# What a user types; everything is fetched into DEPS and built in BUILD. A second call does only what is missing.
+#
+#   make demo           set-up, build, and the main job on real images (about 10 minutes)
+#   make demo-targets   the paper's comparison of targets in small (up to 40 minutes)
+#   make test           set-up, build, all tests
+#   make setup build bench asan format tidy docs install setup-python clean
+#
+# Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
+#            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug|asan, JOBS=, PREFIX=
+DEPS   ?= .deps
+PRESET ?= release
+BUILD  ?= build/$(PRESET)
+PYTHON ?= python3
+PREFIX ?= install
+JOBS   ?= $(shell scripts/jobs.sh)
+export DEPS PYTHON TORCH_DIR TORCH_INDEX GPU
+
+.PHONY: build setup setup-python test demo demo-targets bench asan format tidy docs install clean
+build: configure
+	cmake --build $(BUILD) -j $(JOBS) --target beit_program
+
+setup:
+	@scripts/setup.sh
+
+.PHONY: configure
+configure: setup
+	@cmake --preset $(PRESET) -B $(BUILD) -DTORCH_DIR=$(abspath $(or $(TORCH_DIR),$(DEPS)/torch)) --log-level=NOTICE
+
+# The comparison with PyTorch needs its statement of the model beside this repository, and a Python environment.
+setup-python: setup
+	@scripts/python.sh
+
+test: configure $(if $(wildcard ../shared/oracle),setup-python)
+	cmake --build $(BUILD) -j $(JOBS)
+	@scripts/test.sh $(BUILD)
+
+demo: build
+	demo/run.sh
+
+demo-targets: build
+	demo/targets.sh
+
+bench: configure
+	cmake --build $(BUILD) -j $(JOBS) --target beit_bench
+	$(BUILD)/bench/beit_bench
+
+# The readers of foreign files, under the address and undefined-behaviour sanitizers.
+asan:
+	$(MAKE) test PRESET=asan BUILD=build/asan
+
+format: setup
+	scripts/format.sh
+
+tidy: setup
+	@scripts/packages.sh clang-tidy
+	scripts/tidy.sh $(FILES)
+
+docs: setup
+	@scripts/packages.sh doxygen
+	doxygen docs/Doxyfile
+
+install: configure
+	cmake --build $(BUILD) -j $(JOBS) --target beit_program
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf build

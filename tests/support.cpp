@@ -1,0 +1,44 @@
+#include "tests/support.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+
+namespace beit {
+namespace {
+
+std::optional<std::filesystem::path> if_present(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path)) return path;
+  fmt::print("skipped: {} is not there\n", path.lexically_normal().string());
+  return std::nullopt;
+}
+
+std::filesystem::path new_folder() {
+  std::string name = (std::filesystem::temp_directory_path() / "beit-test-XXXXXX").string();
+  require(mkdtemp(name.data()) != nullptr, "tests: cannot make a temporary folder {}", name);
+  return name;
+}
+
+}  // namespace
+
+std::filesystem::path golden(const std::string& name) {
+  return std::filesystem::path(BEIT_SOURCE_DIR) / "tests/golden" / name;
+}
+
+std::optional<std::filesystem::path> shared_file(const std::string& name) {
+  return if_present(std::filesystem::path(BEIT_SOURCE_DIR) / "../shared" / name);
+}
+
+std::optional<std::filesystem::path> fetched_file(const std::string& name) {
+  return if_present(std::filesystem::path(BEIT_SOURCE_DIR) / ".deps" / name);
+}
+
+TemporaryFolder::TemporaryFolder() : path(new_folder()) {}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path, ignored);
+}
+
+}  // namespace beit
