@@ -53,6 +53,17 @@ OptionList join(std::initializer_list<OptionList> lists) {
   return all;
 }
 
+OptionList pick(const OptionList& options, std::initializer_list<std::string_view> names) {
+  OptionList picked;
+  for (const std::string_view name : names) {
+    const auto found =
+        std::find_if(options.begin(), options.end(), [&](const Option& one) { return one.name == name; });
+    require(found != options.end(), "options: expected one of the name {}, got none", name);
+    picked.push_back(*found);
+  }
+  return picked;
+}
+
 void set(const Option& option, const std::vector<std::string>& words, std::string_view where) {
   if (auto* const* list = std::get_if<std::vector<std::string>*>(&option.value)) {
     **list = words;

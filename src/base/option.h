@@ -27,6 +27,8 @@ using OptionList = std::vector<Option>;  ///< points into the struct that was de
 
 /// Several lists in one.
 OptionList join(std::initializer_list<OptionList> lists);
+/// Those of the given names; each must be there.
+OptionList pick(const OptionList& options, std::initializer_list<std::string_view> names);
 
 /// Sets the value from words as they stand on a command line or in a TOML file: one word, or several for a list.
 /// Error, starting with `where`, unless they are of the option's type and among its choices.

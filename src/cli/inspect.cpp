@@ -1,0 +1,175 @@
+// `beit inspect`: what is in a file of weights, a checkpoint or a run.
+// Shape letters: K codes.
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "core/quantizer.h"
+#include "io/weights.h"
+#include "train/models.h"
+
+namespace beit {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// `torch.float32` in Python's terms is `float32` here.
+std::string dtype_name(const torch::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case torch::kFloat64:
+      return "float64";
+    case torch::kFloat32:
+      return "float32";
+    case torch::kFloat16:
+      return "float16";
+    case torch::kBFloat16:
+      return "bfloat16";
+    case torch::kInt64:
+      return "int64";
+    case torch::kInt32:
+      return "int32";
+    case torch::kInt16:
+      return "int16";
+    case torch::kInt8:
+      return "int8";
+    case torch::kUInt8:
+      return "uint8";
+    case torch::kBool:
+      return "bool";
+    default:
+      return c10::toString(tensor.scalar_type());
+  }
+}
+
+std::string shape_text(const torch::Tensor& tensor) { return fmt::format("[{}]", fmt::join(tensor.sizes(), ", ")); }
+
+/// 1234567 as 1,234,567.
+std::string grouped(int64_t number) {
+  std::string digits = std::to_string(number);
+  for (int64_t at = std::ssize(digits) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+std::string readable_bytes(int64_t bytes) {
+  if (bytes < 1'000'000) return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3);
+  if (bytes < 1'000'000'000) return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+  return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
+}
+
+/// The tensor whose name is or ends with `name`, as a checkpoint may put something before it; undefined without.
+torch::Tensor find(const TensorMap& tensors, std::string_view name) {
+  for (const auto& [full, tensor] : tensors) {
+    if (full == name || full.ends_with("." + std::string(name)) || full.ends_with("/" + std::string(name)))
+      return tensor;
+  }
+  return {};
+}
+
+/// Null where there is no codebook.
+Json codebook_facts(const TensorMap& tensors) {
+  const auto codes_KD = find(tensors, "quantize.embedding.weight"), counts_K = find(tensors, "quantize.cluster_size");
+  if (!codes_KD.defined() || codes_KD.dim() != 2) return nullptr;
+  Json facts{{"codes", codes_KD.size(0)}, {"width", codes_KD.size(1)}};
+  if (!counts_K.defined() || counts_K.numel() == 0 || counts_K.sum().item<double>() <= 0) return facts;
+  const CodeUsage usage = code_usage(counts_K);
+  facts["usage_percent"] = usage.percent;
+  facts["unused_codes"] = usage.unused;
+  facts["perplexity"] = usage.perplexity;
+  return facts;
+}
+
+/// What --json prints; the text for people is made of the same.
+Json facts_of(const std::string& path, const TensorFile& file) {
+  Json facts{{"file", path}, {"content", content(file)}};
+  for (const auto& [key, value] : file.metadata) {
+    const auto parsed = Json::parse(value, nullptr, /*allow_exceptions=*/false);
+    facts[key == "config" ? "config" : "metadata"][key] = parsed.is_discarded() ? Json(value) : parsed;
+  }
+  if (facts.contains("config")) facts["config"] = Json(facts["config"]["config"]);
+  int64_t values = 0, bytes = 0;
+  facts["tensors"] = Json::array();
+  for (const auto& [name, tensor] : file.tensors) {
+    facts["tensors"].push_back({{"name", name}, {"dtype", dtype_name(tensor)}, {"shape", tensor.sizes().vec()}});
+    values += tensor.numel();
+    bytes += static_cast<int64_t>(tensor.nbytes());
+  }
+  facts["values"] = values;
+  facts["bytes"] = bytes;
+  facts["codebook"] = codebook_facts(file.tensors);
+  return facts;
+}
+
+/// `name  value` lines, names padded to one width; long values shortened.
+std::string aligned(const Json& object) {
+  size_t width = 0;
+  for (const auto& [key, value] : object.items()) width = std::max(width, key.size());
+  std::string lines;
+  for (const auto& [key, value] : object.items()) {
+    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    if (constexpr size_t kLongest = 80; text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+    lines += fmt::format("  {:<{}}  {}\n", key, width, text);
+  }
+  return lines;
+}
+
+std::string table(const TensorMap& tensors) {
+  size_t name_width = 0, shape_width = 0;
+  for (const auto& [name, tensor] : tensors) {
+    name_width = std::max(name_width, name.size());
+    shape_width = std::max(shape_width, shape_text(tensor).size());
+  }
+  std::string lines;
+  for (const auto& [name, tensor] : tensors) {
+    lines += fmt::format("  {:<{}}  {:<8}  {:<{}}  {:>13}\n", name, name_width, dtype_name(tensor), shape_text(tensor),
+                         shape_width, grouped(tensor.numel()));
+  }
+  return lines;
+}
+
+std::string text_of(const Json& facts, const TensorMap& tensors) {
+  std::string text = fmt::format("{}: {}\n", facts["file"].get<std::string>(), facts["content"].get<std::string>());
+  if (facts.contains("metadata")) text += "\nmetadata\n" + aligned(facts["metadata"]);
+  if (facts.contains("config")) text += "\nconfiguration\n" + aligned(facts["config"]);
+  text += "\ntensors\n" + table(tensors);
+  text += fmt::format("  {} tensors, {} values, {}\n", tensors.size(), grouped(facts["values"]),
+                      readable_bytes(facts["bytes"]));
+  if (const Json& codebook = facts["codebook"]; !codebook.is_null()) {
+    text += fmt::format("\ncodebook\n  {} codes of width {}", codebook["codes"].get<int64_t>(),
+                        codebook["width"].get<int64_t>());
+    text += !codebook.contains("perplexity")
+                ? "; no usage counted\n"
+                : fmt::format("; {:.1f}% used, {} unused, perplexity {:.1f}\n", codebook["usage_percent"].get<double>(),
+                              codebook["unused_codes"].get<int64_t>(), codebook["perplexity"].get<double>());
+  }
+  return text;
+}
+
+struct Inspect {
+  std::string path;
+  bool json = false;
+
+  OptionList options() {
+    return {{.name = "FILE",
+             .value = &path,
+             .help = "safetensors or .pth file, or run folder",
+             .value_name = "FILE",
+             .positional = true},
+            {.name = "json", .value = &json, .help = "print one JSON object"}};
+  }
+
+  void run() const {
+    require(!path.empty(), "inspect: expected a file or run folder, got none; say `beit inspect FILE`");
+    const TensorFile file = read_weights(path);
+    const Json facts = facts_of(path, file);
+    fmt::print("{}",
+               json ? facts.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : text_of(facts, file.tensors));
+  }
+};
+
+}  // namespace
+
+Command inspect_command() {
+  return make_command<Inspect>("inspect", "Show what a file of weights, a checkpoint or a run holds");
+}
+
+}  // namespace beit

@@ -1,0 +1,151 @@
+// `beit tokenize`: images to visual tokens.
+// Shape letters: B images of a batch, M images, N patches.
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/run_config.h"
+#include "cli/runtime.h"
+#include "data/augment.h"
+#include "data/loader.h"
+#include "data/resize.h"
+#include "train/models.h"
+#include "train/progress.h"
+
+namespace beit {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Found out before the work, not after it.
+void require_writable(const fs::path& file) {
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  require(fs::is_directory(folder) && !fs::is_directory(file), "{}: expected a file name in an existing folder, got {}",
+          file.string(), fs::is_directory(file) ? "a folder" : "a folder that is missing");
+  require(access(folder.c_str(), W_OK) == 0, "{}: expected a folder that may be written to, got {}", file.string(),
+          folder.string());
+}
+
+/// The paths travel in the file's header, whose size the format limits.
+void require_fitting_paths(const Dataset& images) {
+  constexpr int64_t kMostBytes = 95'000'000, kQuotes = 6;
+  int64_t path_bytes = 0;
+  for (int64_t i = 0; i < images.size(); ++i) path_bytes += std::ssize(images.path(i)) + kQuotes;
+  require(path_bytes <= kMostBytes,
+          "tokenize: expected paths of at most {} bytes in all, got {}; tokenize the data in parts", kMostBytes,
+          path_bytes);
+}
+
+Transform evaluation_transform(const ModelOptions& model) {
+  return [size = ImageSize{model.image_size, model.image_size}, patch = model.patch_size](
+             const torch::Tensor& pixels_HWC, uint64_t /*epoch*/, int64_t /*index*/) -> Views {
+    require(pixels_HWC.size(0) >= patch && pixels_HWC.size(1) >= patch,
+            "expected an image of a patch of {0}x{0} pixels at least, got {1}x{2}", patch, pixels_HWC.size(0),
+            pixels_HWC.size(1));
+    return {to_float(evaluation_view(pixels_HWC, size))};
+  };
+}
+
+void print_codes(const std::string& path, const torch::Tensor& codes_N, const Grid& grid, int64_t codes) {
+  const auto digits = fmt::formatted_size("{}", codes - 1);
+  fmt::print("{}\n", path);
+  const auto* code = codes_N.const_data_ptr<int32_t>();
+  for (int64_t row = 0; row < grid.rows; ++row) {
+    for (int64_t column = 0; column < grid.columns; ++column) fmt::print(" {:>{}}", *code++, digits);
+    fmt::print("\n");
+  }
+}
+
+struct Tokenize {
+  std::string tokenizer, output;
+  DataOptions data;
+  RuntimeOptions runtime;
+  int64_t batch_size = 64;
+  bool print = false, skip_damaged = false;
+
+  OptionList options() {
+    return join({{{.name = "tokenizer",
+                   .value = &tokenizer,
+                   .help = "file or run folder of `beit vqkd`",
+                   .value_name = "FILE|RUN"},
+                  {.name = "output",
+                   .value = &output,
+                   .help = "safetensors file for the codes and paths",
+                   .value_name = "FILE"},
+                  {.name = "print", .value = &print, .help = "print each image's grid of codes"},
+                  {.name = "skip-damaged", .value = &skip_damaged, .help = "leave out images that cannot be read"},
+                  {.name = "batch-size", .value = &batch_size, .help = "images at a time"}},
+                 pick(describe(data), {"data", "workers"}),
+                 describe(runtime)});
+  }
+
+  void run() {
+    require(!tokenizer.empty(), "tokenize: expected a tokenizer, got none; set --tokenizer FILE or RUN");
+    require(!data.data.empty(), "tokenize: expected images, got none; set --data PATH");
+    require(!output.empty() || print, "tokenize: expected somewhere for the codes to go; set --output FILE or --print");
+    if (!output.empty()) require_writable(output);
+
+    const torch::NoGradGuard no_grad;
+    const torch::Device device = apply(runtime);
+    LoadedTokenizer loaded = load_tokenizer(tokenizer);
+    loaded.model->to(device);
+    loaded.model->quantizer()->reset_usage();
+    const Grid grid = grid_of(loaded.options);
+
+    const auto images = Dataset::open(std::vector<fs::path>(data.data.begin(), data.data.end()));
+    if (!output.empty()) require_fitting_paths(images);
+    Loader loader(images, evaluation_transform(loaded.options),
+                  {.batch_size = batch_size,
+                   .workers = data.workers,
+                   .shuffle = false,
+                   .drop_last = false,
+                   .on_damage = skip_damaged ? OnDamage::kSkip : OnDamage::kFail});
+    loader.start(/*epoch=*/0);
+
+    auto codes_MN = torch::empty({output.empty() ? 0 : images.size(), grid.patches()}, torch::kInt32);
+    auto paths = nlohmann::json::array();
+    int64_t done = 0;
+    Progress progress(0, images.size(), 1, !runtime.quiet);
+    while (const auto batch = loader.next()) {
+      const auto codes_BN = loaded.model->codes(batch->views[0].to(device)).to(torch::kCPU, torch::kInt32);
+      const int64_t rows = codes_BN.size(0);
+      if (!output.empty()) codes_MN.slice(0, done, done + rows).copy_(codes_BN);
+      for (int64_t row = 0; row < rows; ++row) {
+        const std::string& path = images.path(batch->indices_B[row].item<int64_t>());
+        if (!output.empty()) paths.push_back(path);
+        if (print) print_codes(path, codes_BN[row], grid, loaded.codebook.codes);
+      }
+      done += rows;
+      progress.show(done, "");
+    }
+    progress.clear();
+    require(done > 0, "tokenize: expected images that can be read, got {} damaged ones", loader.damaged());
+    if (!output.empty()) write(codes_MN.slice(0, 0, done), paths, grid);
+    summarize(done, loader.damaged(), progress.images_per_s(done), code_usage(loaded.model->quantizer()->counts()),
+              loaded.codebook.codes);
+  }
+
+  void write(const torch::Tensor& codes_MN, const nlohmann::json& paths, const Grid& grid) {
+    auto metadata = config_metadata("tokenize", options());
+    metadata["paths"] = paths.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    metadata["grid"] = fmt::format("{}x{}", grid.rows, grid.columns);
+    write_safetensors(output, {{"codes", codes_MN}}, metadata);
+  }
+
+  void summarize(int64_t done, int64_t damaged, double images_per_s, const CodeUsage& usage, int64_t codes) const {
+    if (damaged > 0) log().warn("{} damaged images were left out", damaged);
+    log().info("{} images in {}, {:.1f} images/s; {:.1f}% of {} codes used, perplexity {:.1f}{}", done,
+               readable_seconds(static_cast<double>(done) / images_per_s), images_per_s, usage.percent, codes,
+               usage.perplexity, output.empty() ? "" : "; written to " + output);
+  }
+};
+
+}  // namespace
+
+Command tokenize_command() { return make_command<Tokenize>("tokenize", "Turn images into visual tokens"); }
+
+}  // namespace beit
