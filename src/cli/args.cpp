@@ -69,7 +69,7 @@ Request read_flags(const Command& command, std::vector<std::string> words, Given
     if (is_switch(option)) {
       app.add_flag(flag + ",!--no-" + option.name, switches[option.name])->take_last();
     } else {
-      auto* added = app.add_option(flag, lists[option.name])->expected(1);
+      auto* added = app.add_option(flag, lists[option.name])->expected(1)->allow_extra_args(false);
       is_list(option) ? added->take_all() : added->take_last();
     }
   }

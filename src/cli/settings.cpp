@@ -75,7 +75,8 @@ std::vector<Setting> read_settings(const std::filesystem::path& path) {
       continue;
     }
     std::istringstream stream(text);
-    const auto items = CLI::ConfigTOML().from_config(stream);
+    CLI::ConfigTOML reader;
+    const auto items = reader.comment('\0')->from_config(stream);
     require(text.find('=') != std::string::npos && items.size() == 1 && !items[0].name.empty(),
             "{}: expected `key = value` or `[section]`, got {:.60}", where, text);
     const std::string key = items[0].fullname();

@@ -1,0 +1,67 @@
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "io/checkpoint.h"
+#include "tests/cli/started.h"
+#include "tests/train/small_models.h"
+
+namespace beit {
+namespace {
+
+using nlohmann::json;
+
+TEST_CASE("inspect: a tokenizer's content, configuration, tensors and codebook usage") {
+  const TemporaryFolder folder;
+  Tokenizer tokenizer = write_small_tokenizer(folder.path / "model.safetensors");
+  auto tensors = state_dict(*tokenizer);
+  tensors["quantize.cluster_size"] =
+      torch::tensor({2.0F, 2.0F, 2.0F, 2.0F}).repeat({2}).index_put_({0}, 0.0F).repeat({2});
+  write_safetensors(folder.path / "model.safetensors", tensors,
+                    read_safetensors(folder.path / "model.safetensors").metadata);
+
+  const auto text = start({"inspect", folder.path.string()});
+  REQUIRE(text.code == 0);
+  CHECK(text.out.find("a tokenizer") != std::string::npos);
+  CHECK(text.out.find("encoder.patch_embed.proj.weight") != std::string::npos);
+  CHECK(text.out.find("[16, 3, 8, 8]") != std::string::npos);
+  CHECK(text.out.find("16 codes of width 4; 87.5% used, 2 unused, perplexity 14.0") != std::string::npos);
+
+  const auto facts = json::parse(start({"inspect", "--json", folder.path.string()}).out);
+  CHECK(facts.at("content") == "a tokenizer");
+  CHECK(facts.at("config").at("width") == 16);
+  CHECK(facts.at("config").at("patch-size") == 8);
+  CHECK(facts.at("tensors").size() == tensors.size());
+  CHECK(facts.at("codebook").at("unused_codes") == 2);
+  CHECK(facts.at("codebook").at("usage_percent") == 87.5);
+  CHECK(facts.at("codebook").at("perplexity").get<double>() == doctest::Approx(14.0));
+}
+
+TEST_CASE("inspect: pre-trained models, checkpoints, foreign and legacy files are told apart") {
+  const TemporaryFolder folder;
+  const auto content_of = [](const std::filesystem::path& path) {
+    return json::parse(start({"inspect", path.string(), "--json"}).out).at("content").get<std::string>();
+  };
+  const auto pretrained = folder.path / "pretrained.safetensors", foreign = folder.path / "foreign.safetensors";
+  write_small_pretrained(pretrained);
+  write_safetensors(foreign, {{"x", torch::ones({2, 3}, torch::kFloat16)}});
+  write_checkpoint(folder.path, {.step = 3, .tensors = {{"x", torch::ones({2})}}, .metadata = {{"command", "vqkd"}}},
+                   1);
+  CHECK(content_of(pretrained) == "a pre-trained model");
+  CHECK(content_of(foreign) == "tensors of an unknown model");
+  CHECK(content_of(*newest_checkpoint(folder.path)) == "a checkpoint of a tokenizer");
+  CHECK(content_of(golden("legacy.pth")) == "tensors of an unknown model");
+}
+
+TEST_CASE("inspect: a truncated file is refused in one line") {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "model.safetensors";
+  write_small_tokenizer(path);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+  const auto ended = start({"inspect", path.string()});
+  CHECK(failed_with_one_line(ended));
+  CHECK(ended.err.find(path.string()) != std::string::npos);
+}
+
+}  // namespace
+}  // namespace beit

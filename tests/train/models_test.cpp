@@ -1,0 +1,120 @@
+#include "train/models.h"
+
+#include <doctest/doctest.h>
+
+#include "base/error.h"
+#include "tests/support.h"
+#include "tests/train/small_models.h"
+
+namespace beit {
+namespace {
+
+TEST_CASE("models: a tokenizer from its file gives the same codes, by run folder as by file") {
+  const TemporaryFolder folder;
+  Tokenizer tokenizer = write_small_tokenizer(folder.path / "model.safetensors");
+  const auto images_BCHW = torch::rand({3, 3, 32, 32});
+  for (const auto& path : {folder.path, folder.path / "model.safetensors"}) {
+    LoadedTokenizer loaded = load_tokenizer(path);
+    CHECK(loaded.options.width == kSmallModel.width);
+    CHECK(loaded.codebook.codes == kSmallCodes);
+    CHECK(loaded.model->options().target_width == kSmallTarget);
+    CHECK(!loaded.model->is_training());
+    CHECK(torch::equal(loaded.model->codes(images_BCHW), tokenizer->codes(images_BCHW)));
+  }
+}
+
+TEST_CASE("models: a pre-trained model's backbone gives the same tokens") {
+  const TemporaryFolder folder;
+  MaskedImageModel mim = write_small_pretrained(folder.path / "model.safetensors");
+  LoadedBackbone loaded = load_backbone(folder.path);
+  const torch::NoGradGuard no_grad;
+  const auto images_BCHW = torch::randn({2, 3, 32, 32});
+  CHECK(torch::equal(loaded.model->tokens(images_BCHW), mim->tokens(images_BCHW)));
+  CHECK(loaded.input == InputForm::kImagenetNorm);
+  CHECK(loaded.options.depth == kSmallModel.depth);
+}
+
+TEST_CASE("models: a tokenizer's encoder serves as backbone, with its own standardisation") {
+  const TemporaryFolder folder;
+  Tokenizer tokenizer = write_small_tokenizer(folder.path / "model.safetensors");
+  LoadedBackbone loaded = load_backbone(folder.path);
+  CHECK(loaded.input == InputForm::kDefault);
+  const auto saved = state_dict(*tokenizer);
+  const auto tensors = state_dict(*loaded.model);
+  for (const auto& [name, tensor] : tensors) CHECK(torch::equal(tensor, saved.at("encoder." + name)));
+}
+
+TEST_CASE("models: random weights are those of a fresh pre-training model, repeated by the generator's seed") {
+  torch::manual_seed(3);
+  const auto first = state_dict(*random_backbone(kSmallModel, {.early_layers = 1}).model);
+  torch::manual_seed(3);
+  const MaskedImageModel mim(mim_options(kSmallModel, {.early_layers = 1}, 1));
+  const auto second = state_dict(*mim);
+  for (const auto& name : {"patch_embed.proj.weight", "blocks.1.mlp.fc2.weight", "cls_token"}) {
+    CHECK(torch::equal(first.at(name), second.at(name)));
+  }
+}
+
+TEST_CASE("models: named sizes give the published options") {
+  const auto tokenizer = tokenizer_options({}, {}, 512);
+  CHECK(tokenizer.encoder.width == 768);
+  CHECK(tokenizer.encoder.grid == Grid{14, 14});
+  CHECK(tokenizer.encoder.layer_scale == 0);
+  CHECK(tokenizer.encoder.absolute_position);
+  CHECK(tokenizer.decoder_width == 768);
+  CHECK(tokenizer.decoder_heads == 12);
+  CHECK(tokenizer.quantizer.codes == 8192);
+  CHECK(tokenizer.input == InputForm::kDefault);
+  const auto mim = mim_options({.model = "huge"}, {}, 8192);
+  CHECK(mim.vit.grid == Grid{16, 16});
+  CHECK(mim.vit.layer_scale == 0.1);
+  CHECK(!mim.vit.absolute_position);
+  CHECK(mim.vit.relative_position == RelPos::kShared);
+  CHECK(mim.early_layers == 9);
+}
+
+TEST_CASE("models: a file of another kind is refused with what it is") {
+  const TemporaryFolder folder;
+  const auto tokenizer = folder.path / "tokenizer.safetensors", pretrained = folder.path / "pretrained.safetensors",
+             foreign = folder.path / "foreign.safetensors", codes = folder.path / "codes.safetensors";
+  write_small_tokenizer(tokenizer);
+  write_small_pretrained(pretrained);
+  write_safetensors(foreign, {{"x", torch::ones({2})}});
+  write_safetensors(codes, {{"codes", torch::ones({2})}}, {{"command", "tokenize"}});
+  CHECK_THROWS_WITH_AS(load_tokenizer(pretrained), doctest::Contains("expected a tokenizer, got a pre-trained model"),
+                       Error);
+  CHECK_THROWS_WITH_AS(load_tokenizer(codes), doctest::Contains("expected a tokenizer, got codes of images"), Error);
+  CHECK_THROWS_WITH_AS(load_backbone(foreign), doctest::Contains("got tensors of an unknown model"), Error);
+  CHECK_THROWS_WITH_AS(load_tokenizer(folder.path), doctest::Contains("model.safetensors"), Error);
+  CHECK_THROWS_AS(load_tokenizer(folder.path / "none"), Error);
+}
+
+TEST_CASE("models: a file whose configuration is missing, damaged or of other sizes is refused") {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "model.safetensors";
+  write_small_tokenizer(path);
+  TensorFile file = read_safetensors(path);
+  for (auto& [name, tensor] : file.tensors) tensor = tensor.clone();
+  const auto rewritten = [&](const std::string& config) {
+    auto metadata = file.metadata;
+    if (config.empty()) {
+      metadata.erase("config");
+    } else {
+      metadata["config"] = config;
+    }
+    write_safetensors(path, file.tensors, metadata);
+  };
+  rewritten("");
+  CHECK_THROWS_WITH_AS(load_tokenizer(path), doctest::Contains("with its configuration, got a tokenizer without"),
+                       Error);
+  rewritten("[]");
+  CHECK_THROWS_WITH_AS(load_tokenizer(path), doctest::Contains("expected a configuration as a JSON object, got []"),
+                       Error);
+  rewritten(R"({"width": "wide"})");
+  CHECK_THROWS_WITH_AS(load_tokenizer(path), doctest::Contains("width: expected a whole number"), Error);
+  rewritten(R"({"model": "tiny", "image-size": 32, "patch-size": 8})");
+  CHECK_THROWS_WITH_AS(load_tokenizer(path), doctest::Contains("use the file of the same model and sizes"), Error);
+}
+
+}  // namespace
+}  // namespace beit
