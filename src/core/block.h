@@ -1,0 +1,49 @@
+// A transformer block with layer scale and stochastic depth.
+// Shape letters: B images, T tokens, D width, H heads.
+#pragma once
+
+#include <torch/torch.h>
+
+#include "core/attention.h"
+
+namespace beit {
+
+/// Two linear layers with exact (erf) GELU between. Names in files: fc1.*, fc2.*.
+class MlpImpl : public torch::nn::Module {
+ public:
+  MlpImpl(int64_t width, int64_t hidden);
+  torch::Tensor forward(const torch::Tensor& x_BTD);
+
+  torch::nn::Linear fc1 = nullptr, fc2 = nullptr;
+};
+TORCH_MODULE(Mlp);
+
+/// x += gamma_1 * attn(norm1(x)); x += gamma_2 * mlp(norm2(x)).
+/// In train() each branch is left out for a sample with probability `drop_path` and scaled by 1/(1-p) otherwise; the
+/// draw comes from LibTorch's generator, which the training loop seeds for every step.
+class BlockImpl : public torch::nn::Module {
+ public:
+  BlockImpl(const ViTOptions& options, double drop_path);
+  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT);
+
+  /// Divides attn.proj.weight and mlp.fc2.weight by sqrt(2 * number), number counted from 1.
+  void rescale(int64_t number);
+
+ private:
+  torch::Tensor add_branch(const torch::Tensor& x_BTD, torch::Tensor branch_BTD, const torch::Tensor& gamma_D);
+
+  double drop_path_;
+  torch::nn::LayerNorm norm1_ = nullptr, norm2_ = nullptr;
+  Attention attn_ = nullptr;
+  Mlp mlp_ = nullptr;
+  torch::Tensor gamma_1_D_, gamma_2_D_;
+};
+TORCH_MODULE(Block);
+
+/// LayerNorm as all of the method's own networks have it (eps 1e-6).
+torch::nn::LayerNorm layer_norm(int64_t width);
+
+/// `depth` rates rising linearly from 0 to `last`.
+std::vector<double> drop_path_rates(double last, int64_t depth);
+
+}  // namespace beit

@@ -1,0 +1,31 @@
+#include "core/init.h"
+
+#include <cmath>
+
+namespace beit {
+
+void trunc_normal_(const torch::Tensor& tensor, double std, double cut) {
+  torch::NoGradGuard no_grad;
+  const double edge = std::erf(cut / std / std::sqrt(2.0));  // probability within +-cut
+  tensor.uniform_(-edge, edge).erfinv_().mul_(std * std::sqrt(2.0)).clamp_(-cut, cut);
+}
+
+void init_linear_layers(torch::nn::Module& module, const InitOptions& options) {
+  torch::NoGradGuard no_grad;
+  for (const auto& part : module.modules()) {
+    torch::Tensor weight, bias;
+    if (const auto* linear = part->as<torch::nn::LinearImpl>()) {
+      weight = linear->weight;
+      bias = linear->bias;
+    } else if (const auto* convolution = part->as<torch::nn::Conv2dImpl>(); convolution && options.convolutions) {
+      weight = convolution->weight;
+      bias = convolution->bias;
+    } else {
+      continue;
+    }
+    trunc_normal_(weight, options.std, options.cut);
+    if (bias.defined()) bias.zero_();
+  }
+}
+
+}  // namespace beit

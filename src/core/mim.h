@@ -1,0 +1,53 @@
+// Masked image modelling with CLS patch aggregation (paper, section 2.3).
+// Shape letters: B images, N patches, T = N + 1 tokens, D width, M masked patches of the batch, V codes.
+#pragma once
+
+#include <torch/torch.h>
+
+#include "core/vit.h"
+
+namespace beit {
+
+struct MimOptions {
+  ViTOptions vit;
+  int64_t codes = 8192;        ///< V
+  bool cls_branch = true;      ///< CLS patch aggregation
+  int64_t early_layers = 9;    ///< its patch tokens come from after this block
+  int64_t head_layers = 2;     ///< its blocks
+  bool shared_head = true;     ///< norm and lm_head serve both branches; else cls_pt_norm and cls_pt_lm_head
+};
+
+struct MimLogits {
+  torch::Tensor main_MV;    ///< from the last block
+  torch::Tensor cls_pt_MV;  ///< from the CLS branch; undefined without it
+};
+
+struct MimLoss {
+  torch::Tensor total;   ///< main + cls_pt
+  torch::Tensor main;    ///< cross-entropy of the masked patches' codes
+  torch::Tensor cls_pt;  ///< likewise from the CLS branch; undefined without it
+  torch::Tensor accuracy_main, accuracy_cls_pt;  ///< share of masked codes foretold, in [0, 1]
+};
+
+/// The pre-training model. Names in files: as the backbone's, mask_token, cls_pt_layers.N.*, lm_head.*, cls_pt_norm.*,
+/// cls_pt_lm_head.*.
+class MaskedImageModelImpl : public ViTImpl {
+ public:
+  explicit MaskedImageModelImpl(const MimOptions& options);
+
+  /// Images [B, C, height, width] and mask, bool [B, N]: logits at the masked patches only, image by image.
+  MimLogits forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN);
+
+ private:
+  MimOptions mim_;
+  torch::Tensor mask_token_;
+  torch::nn::ModuleList cls_pt_layers_;
+  torch::nn::Linear lm_head_ = nullptr, cls_pt_lm_head_ = nullptr;
+  torch::nn::LayerNorm cls_pt_norm_ = nullptr;
+};
+TORCH_MODULE(MaskedImageModel);
+
+/// Targets: int64 [M], the tokenizer's codes at the masked patches.
+MimLoss mim_loss(const MimLogits& logits, const torch::Tensor& targets_M);
+
+}  // namespace beit

@@ -1,0 +1,158 @@
+#include "core/quantizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "core/kmeans.h"
+
+namespace beit {
+namespace {
+
+constexpr int64_t kMostKMeansRows = 262'144;  // of all ranks together
+
+torch::Tensor unit(const torch::Tensor& x) {
+  return torch::nn::functional::normalize(x, torch::nn::functional::NormalizeFuncOptions().dim(-1));
+}
+
+}  // namespace
+
+CodeUsage code_usage(const torch::Tensor& counts_K) {
+  const auto share_K = counts_K.to(torch::kFloat64) / counts_K.sum().clamp_min(1);
+  CodeUsage usage;
+  usage.unused = counts_K.eq(0).sum().item<int64_t>();
+  usage.percent = 100.0 - 100.0 * static_cast<double>(usage.unused) / static_cast<double>(counts_K.numel());
+  usage.perplexity = std::exp(-torch::xlogy(share_K, share_K).sum().item<double>());
+  return usage;
+}
+
+QuantizerImpl::QuantizerImpl(const QuantizerOptions& options, Ranks ranks) : options_(options), ranks_(std::move(ranks)) {
+  require(options.codes >= 1 && options.width >= 1, "quantizer: expected at least one code of width 1, got {} of {}; set --codes and --code-dim",
+          options.codes, options.width);
+  require(options.decay >= 0 && options.decay < 1, "quantizer: expected a decay in [0, 1), got {}; set --code-decay", options.decay);
+  require(options.revive_threshold >= 0 && options.revive_threshold < 1 && options.revive_every >= 1,
+          "quantizer: expected revive_threshold in [0, 1) and revive_every of at least 1, got {} and {}",
+          options.revive_threshold, options.revive_every);
+  const auto first_KD = options.kmeans_start ? torch::zeros({options.codes, options.width})
+                                             : unit(torch::randn({options.codes, options.width}));
+  const auto embedding = register_module("embedding", std::make_shared<torch::nn::Module>());
+  weight_KD_ = embedding->register_parameter("weight", first_KD, /*requires_grad=*/false);
+  start_counts_K_ = embedding->register_parameter("cluster_size", torch::zeros({options.codes}), /*requires_grad=*/false);
+  embed_avg_KD_ = embedding->register_parameter("embed_avg", first_KD.clone(), /*requires_grad=*/false);
+  initted_1_ = embedding->register_buffer("initted", torch::full({1}, options.kmeans_start ? 0.0F : 1.0F));
+  cluster_size_K_ = register_buffer("cluster_size", torch::zeros({options.codes}));
+  train_counts_K_ = torch::zeros({options.codes}, torch::kInt64);
+  eval_counts_K_ = train_counts_K_.clone();
+  recent_counts_K_ = train_counts_K_.clone();
+}
+
+Quantized QuantizerImpl::forward(const torch::Tensor& features_BND) {
+  require(features_BND.dim() == 3 && features_BND.size(2) == options_.width,
+          "quantizer: expected features [B, N, {}], got [{}]; the encoder's output width must equal --code-dim",
+          options_.width, fmt::join(features_BND.sizes(), ", "));
+  const auto z_BND = unit(features_BND.to(torch::kFloat32));
+  const auto z_MD = z_BND.detach().flatten(0, 1);
+  torch::Tensor ids_M;
+  {
+    torch::NoGradGuard no_grad;
+    if (is_training() && initted_1_.item<float>() == 0.0F) start_from_batch(z_MD);
+    ids_M = nearest_codes(z_MD, weight_KD_);
+    const auto counts_K = torch::bincount(ids_M, {}, options_.codes);
+    if (is_training()) {
+      const auto sums_KD = sum_by_code(z_MD, ids_M, options_.codes);
+      staged_counts_K_ = staged_counts_K_.defined() ? staged_counts_K_ + counts_K : counts_K;
+      staged_sums_KD_ = staged_sums_KD_.defined() ? staged_sums_KD_ + sums_KD : sums_KD;
+      staged_z_MD_ = z_MD;
+    } else {
+      eval_counts_K_ = eval_counts_K_.to(counts_K.device()) + counts_K;
+    }
+  }
+  const auto q_BND = weight_KD_.index_select(0, ids_M).view_as(z_BND);
+  return {z_BND + (q_BND - z_BND).detach(), ids_M.view({z_BND.size(0), z_BND.size(1)}),
+          options_.beta * torch::mse_loss(z_BND, q_BND)};
+}
+
+void QuantizerImpl::update() {
+  if (!staged_counts_K_.defined()) return;
+  torch::NoGradGuard no_grad;
+  ranks_.sum(staged_counts_K_);
+  ranks_.sum(staged_sums_KD_);
+  const auto count_K1 = staged_counts_K_.unsqueeze(1);
+  const auto mean_KD = torch::where(count_K1.eq(0), weight_KD_, unit(staged_sums_KD_ / count_K1.clamp_min(1)));
+  weight_KD_.copy_(unit(weight_KD_ * options_.decay + mean_KD * (1.0 - options_.decay)));
+  cluster_size_K_.mul_(options_.decay).add_(staged_counts_K_, 1.0 - options_.decay);
+  train_counts_K_ = train_counts_K_.to(staged_counts_K_.device()) + staged_counts_K_;
+  recent_counts_K_ = recent_counts_K_.to(staged_counts_K_.device()) + staged_counts_K_;
+  if (options_.revive_threshold > 0 && ++updates_since_search_ >= options_.revive_every) revive();
+  discard();
+}
+
+void QuantizerImpl::discard() {
+  staged_counts_K_ = staged_sums_KD_ = staged_z_MD_ = torch::Tensor();
+}
+
+void QuantizerImpl::revive() {
+  const double mean_use = recent_counts_K_.sum().item<double>() / static_cast<double>(options_.codes);
+  const auto dead_R = recent_counts_K_.lt(options_.revive_threshold * mean_use).nonzero().squeeze(1);
+  if (const int64_t dead = dead_R.size(0); dead > 0) {
+    const int64_t rows = staged_z_MD_.size(0);
+    const auto row_R = torch::randperm(rows, torch::kInt64).to(dead_R.device()).index_select(0, torch::arange(dead, dead_R.options()).remainder(rows));
+    auto revived_RD = staged_z_MD_.index_select(0, row_R);
+    if (ranks_.rank != 0) revived_RD.zero_();  // rank 0's vectors serve all
+    ranks_.sum(revived_RD);
+    weight_KD_.index_copy_(0, dead_R, revived_RD);
+  }
+  recent_counts_K_.zero_();
+  updates_since_search_ = 0;
+}
+
+void QuantizerImpl::start_from_batch(const torch::Tensor& z_MD) {
+  // All ranks' rows are gathered and rank 0's result goes to all: every rank starts with the same codes.
+  const int64_t rows = std::min(z_MD.size(0), kMostKMeansRows / ranks_.size);
+  auto gathered_MD = torch::zeros({rows * ranks_.size, options_.width}, z_MD.options());
+  gathered_MD.slice(0, ranks_.rank * rows, (ranks_.rank + 1) * rows).copy_(z_MD.slice(0, 0, rows));
+  ranks_.sum(gathered_MD);
+  auto means_KD = torch::zeros_like(weight_KD_), counts_K = torch::zeros_like(start_counts_K_);
+  if (ranks_.rank == 0) {
+    const int64_t all = gathered_MD.size(0);
+    const auto start_K = all >= options_.codes ? torch::randperm(all, torch::kInt64).slice(0, 0, options_.codes)
+                                               : torch::randint(all, {options_.codes}, torch::kInt64);
+    const auto found = kmeans(gathered_MD, start_K.to(z_MD.device()));
+    means_KD.copy_(found.means_KD);
+    counts_K.copy_(found.counts_K);
+  }
+  ranks_.sum(means_KD);
+  ranks_.sum(counts_K);
+  set_codebook(means_KD);
+  start_counts_K_.copy_(counts_K);
+}
+
+void QuantizerImpl::set_codebook(const torch::Tensor& codes_KD) {
+  require(codes_KD.sizes() == weight_KD_.sizes(), "quantizer: expected a codebook [{}], got [{}]; set --codes and --code-dim",
+          fmt::join(weight_KD_.sizes(), ", "), fmt::join(codes_KD.sizes(), ", "));
+  torch::NoGradGuard no_grad;
+  weight_KD_.copy_(codes_KD);
+  initted_1_.fill_(1.0F);
+}
+
+void QuantizerImpl::reset_usage() {
+  if (is_training()) {
+    train_counts_K_.zero_();
+    cluster_size_K_.zero_();
+  } else {
+    eval_counts_K_.zero_();
+  }
+}
+
+std::map<std::string, torch::Tensor> QuantizerImpl::progress() const {
+  return {{"train_counts", train_counts_K_}, {"recent_counts", recent_counts_K_},
+          {"updates_since_search", torch::tensor({updates_since_search_})}};
+}
+
+void QuantizerImpl::set_progress(const std::map<std::string, torch::Tensor>& progress) {
+  train_counts_K_ = progress.at("train_counts").clone();
+  recent_counts_K_ = progress.at("recent_counts").clone();
+  updates_since_search_ = progress.at("updates_since_search").item<int64_t>();
+}
+
+}  // namespace beit

@@ -1,0 +1,93 @@
+// The codebook: turns teacher-aligned features into discrete visual tokens (paper, section 2.2).
+// Shape letters: B images, N patches an image, M = B * N, D code width, K codes.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <functional>
+
+namespace beit {
+
+struct QuantizerOptions {
+  int64_t codes = 8192;         ///< K
+  int64_t width = 32;           ///< D
+  double decay = 0.99;          ///< of the moving averages, in [0, 1)
+  double beta = 1.0;            ///< weight of the commitment loss
+  bool kmeans_start = true;     ///< the first training batch's k-means gives the first codes
+  double revive_threshold = 0;  ///< a code is dead below this share of the mean use; 0 revives none (the published form)
+  int64_t revive_every = 50;    ///< updates between two searches for dead codes
+};
+
+struct Quantized {
+  torch::Tensor codes_BND;  ///< unit vectors; the gradient passes straight to the input
+  torch::Tensor ids_BN;     ///< int64 in [0, K): the visual tokens
+  torch::Tensor loss;       ///< scalar, already times beta
+};
+
+/// How well a set of tokens uses the codebook.
+struct CodeUsage {
+  double percent = 0;     ///< of the codes used at least once
+  int64_t unused = 0;     ///< codes never used
+  double perplexity = 0;  ///< exp of the entropy of the codes' frequencies, in [1, K]
+};
+
+CodeUsage code_usage(const torch::Tensor& counts_K);
+
+/// This process among those that train together. `sum` adds a tensor over all ranks, in place.
+struct Ranks {
+  int64_t rank = 0, size = 1;
+  std::function<void(torch::Tensor&)> sum = [](torch::Tensor&) {};
+};
+
+/// Nearest code on the unit sphere, `NormEMAVectorQuantizer` of the published code.
+///
+/// In train(), forward() notes which vectors each code was given and update() moves the codes, so that a step that is
+/// not taken changes nothing and several forward passes count as one batch. In eval() codes never move, and usage is
+/// counted apart from training's. Each code's mean over the batch is normalised; the code goes 1 - decay of the way.
+///
+/// Revival: at every `revive_every`-th update, a code that was given less than `revive_threshold` times the mean number
+/// of vectors since the last search becomes one of the batch's own vectors, drawn without repetition while they last.
+///
+/// Names in files: embedding.{weight,cluster_size,embed_avg,initted}, cluster_size. Not thread-safe.
+/// forward() until the k-means start and update() are collective: every rank calls them equally often.
+class QuantizerImpl : public torch::nn::Module {
+ public:
+  explicit QuantizerImpl(const QuantizerOptions& options, Ranks ranks = {});
+
+  /// Features [B, N, D] of any length; they are normalised here.
+  Quantized forward(const torch::Tensor& features_BND);
+
+  /// Applies what forward() noted since the last call; nothing after none.
+  void update();
+
+  /// Forgets what forward() noted: the step is not taken.
+  void discard();
+
+  /// [K, D] to start from in place of k-means; need not be of unit length.
+  void set_codebook(const torch::Tensor& codes_KD);
+  const torch::Tensor& codebook() const { return weight_KD_; }
+
+  /// How often each code was used since reset_usage(), int64 [K]; train() and eval() count apart.
+  const torch::Tensor& counts() const { return is_training() ? train_counts_K_ : eval_counts_K_; }
+  /// Starts the counts of the present mode anew; called before each epoch and each validation.
+  void reset_usage();
+
+  /// What a resumed run needs beside the published tensors: usage counts, by name.
+  std::map<std::string, torch::Tensor> progress() const;
+  void set_progress(const std::map<std::string, torch::Tensor>& progress);
+
+ private:
+  void start_from_batch(const torch::Tensor& z_MD);
+  void revive();
+
+  QuantizerOptions options_;
+  Ranks ranks_;
+  torch::Tensor weight_KD_, start_counts_K_, embed_avg_KD_, initted_1_, cluster_size_K_;
+  torch::Tensor train_counts_K_, eval_counts_K_;
+  torch::Tensor staged_counts_K_, staged_sums_KD_, staged_z_MD_;  // since the last update()
+  torch::Tensor recent_counts_K_;                                 // since the last search for dead codes
+  int64_t updates_since_search_ = 0;
+};
+TORCH_MODULE(Quantizer);
+
+}  // namespace beit

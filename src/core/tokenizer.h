@@ -1,0 +1,63 @@
+// The visual tokenizer, trained by vector-quantized knowledge distillation (paper, section 2.2).
+// Shape letters: B images, N patches, D width of a token, C width of a code, F width of the teacher's feature.
+#pragma once
+
+#include <torch/torch.h>
+
+#include "core/quantizer.h"
+#include "core/vit.h"
+
+namespace beit {
+
+/// How the encoder standardises images in [0, 1].
+enum class InputForm {
+  kDefault,       ///< 2 x - 1
+  kImagenetNorm,  ///< ImageNet's mean and standard deviation
+};
+
+struct TokenizerOptions {
+  ViTOptions encoder;              ///< absolute positions, no layer scale
+  int64_t decoder_width = 768;
+  int64_t decoder_depth = 3;       ///< published: 1 or 3
+  int64_t decoder_heads = 12;
+  QuantizerOptions quantizer;
+  int64_t target_width = 512;      ///< F: CLIP 512, DINO 768
+  InputForm input = InputForm::kDefault;
+};
+
+struct VqkdLoss {
+  torch::Tensor total;           ///< reconstruction + commitment
+  torch::Tensor reconstruction;  ///< mean of 1 - cosine(prediction, target)
+  torch::Tensor commitment;
+  torch::Tensor ids_BN;          ///< the codes
+};
+
+/// Names in files: encoder.*, encode_task_layer.{0,2}.*, quantize.*, decoder.*, decode_task_layer.{0,2}.*.
+class TokenizerImpl : public torch::nn::Module {
+ public:
+  explicit TokenizerImpl(const TokenizerOptions& options, Ranks ranks = {});
+
+  /// Images [B, 3, height, width] in [0, 1] to codes.
+  Quantized encode(const torch::Tensor& images_BCHW);
+
+  /// The visual tokens alone, int64 [B, N], without gradient.
+  torch::Tensor codes(const torch::Tensor& images_BCHW);
+
+  /// Code vectors [B, N, C] to predicted teacher features [B, N, F].
+  torch::Tensor decode(const torch::Tensor& codes_BNC);
+
+  /// One training step's losses against the teacher's features [B, N, F].
+  VqkdLoss forward(const torch::Tensor& images_BCHW, const torch::Tensor& target_BNF);
+
+  Quantizer& quantizer() { return quantize_; }
+  const TokenizerOptions& options() const { return options_; }
+
+ private:
+  TokenizerOptions options_;
+  ViT encoder_ = nullptr, decoder_ = nullptr;
+  Quantizer quantize_ = nullptr;
+  torch::nn::Sequential encode_task_layer_ = nullptr, decode_task_layer_ = nullptr;
+};
+TORCH_MODULE(Tokenizer);
+
+}  // namespace beit

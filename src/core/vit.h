@@ -1,0 +1,56 @@
+// The vision transformer that all networks of the method share (paper, section 3.1).
+// Shape letters: B images, C channels, N patches, T = N + 1 tokens (CLS first), D width, H heads.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "core/block.h"
+#include "core/init.h"
+#include "core/patch_embed.h"
+#include "core/rel_pos.h"
+#include "core/vit_options.h"
+
+namespace beit {
+
+/// What stands at the end of the network.
+enum class FinalNorm {
+  kTokens,   ///< `norm` over all tokens: pre-training
+  kPatches,  ///< `fc_norm` over patch tokens or their mean: tokenizer and classifier
+};
+
+/// Backbone. Names in files: patch_embed.*, cls_token, pos_embed, rel_pos_bias.*, blocks.N.*, norm.* or fc_norm.*.
+class ViTImpl : public torch::nn::Module {
+ public:
+  ViTImpl(const ViTOptions& options, FinalNorm final_norm);
+
+  /// Tokens after the last block, before the final norm: [B, C, height, width] to [B, T, D].
+  torch::Tensor tokens(const torch::Tensor& images_BCHW);
+
+  /// Patch tokens after the final norm: [B, N, D].
+  torch::Tensor patch_tokens(const torch::Tensor& images_BCHW);
+
+  /// Tokens [B, T, D] after each of the blocks in `layers` (counted from 1, rising; depth is the last).
+  std::vector<torch::Tensor> layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers);
+
+  const ViTOptions& options() const { return options_; }
+
+ protected:
+  /// Patches [B, N, D] to tokens [B, T, D]: CLS in front, position embedding added.
+  torch::Tensor embed(const torch::Tensor& patches_BND);
+  /// The shared bias [H, T, T], or undefined.
+  torch::Tensor shared_bias();
+  /// Initial values of the whole network; final classes call it again with their own rules.
+  void init(const InitOptions& init);
+
+  ViTOptions options_;
+  PatchEmbed patch_embed_ = nullptr;
+  torch::Tensor cls_token_, pos_embed_;
+  RelPosBias rel_pos_bias_ = nullptr;
+  torch::nn::ModuleList blocks_;
+  torch::nn::LayerNorm norm_ = nullptr;  ///< `norm` or `fc_norm`
+};
+TORCH_MODULE(ViT);
+
+}  // namespace beit
