@@ -1,0 +1,86 @@
+#include "io/checkpoint.h"
+
+#include <charconv>
+#include <string_view>
+
+#include "base/error.h"
+#include "io/mapped_file.h"
+
+namespace beit {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "step-", kEnding = ".safetensors", kStep = "step";
+
+fs::path checkpoint_folder(const fs::path& run_folder) { return run_folder / "checkpoints"; }
+
+/// The whole text as a number >= 0, or nothing.
+std::optional<int64_t> parse_step(std::string_view text) {
+  int64_t step = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), step);
+  if (error != std::errc() || end != text.data() + text.size() || step < 0) return std::nullopt;
+  return step;
+}
+
+/// Finished checkpoints by step.
+std::map<int64_t, fs::path> list_checkpoints(const fs::path& run_folder) {
+  std::map<int64_t, fs::path> found;
+  std::error_code missing;
+  for (const auto& entry : fs::directory_iterator(checkpoint_folder(run_folder), missing)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kPrefix) || !name.ends_with(kEnding)) continue;
+    const std::string_view digits = std::string_view(name).substr(
+        kPrefix.size(), std::max(name.size(), kPrefix.size() + kEnding.size()) - kPrefix.size() - kEnding.size());
+    if (const auto step = parse_step(digits); step && entry.is_regular_file()) found.emplace(*step, entry.path());
+  }
+  return found;
+}
+
+void remove_older(const fs::path& run_folder, int64_t step, int64_t keep_last) {
+  auto checkpoints = list_checkpoints(run_folder);
+  checkpoints.erase(checkpoints.upper_bound(step), checkpoints.end());
+  std::error_code ignored;  // a file that cannot be removed costs space, not the run
+  while (static_cast<int64_t>(checkpoints.size()) > keep_last) {
+    fs::remove(checkpoints.begin()->second, ignored);
+    checkpoints.erase(checkpoints.begin());
+  }
+  for (const auto& entry : fs::directory_iterator(checkpoint_folder(run_folder), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(fmt::format(".{}", kPrefix)) && name.ends_with(".tmp")) fs::remove(entry.path(), ignored);
+  }
+}
+
+}  // namespace
+
+void write_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, int64_t keep_last) {
+  require(keep_last >= 1 && checkpoint.step >= 0, "checkpoint: expected step >= 0 and keep_last >= 1, got {} and {}; "
+          "keep at least one", checkpoint.step, keep_last);
+  const fs::path folder = checkpoint_folder(run_folder);
+  std::error_code error;
+  fs::create_directories(folder, error);
+  require(!error, "{}: expected to create the folder, got \"{}\"; choose another --output", folder.string(),
+          error.message());
+  auto metadata = checkpoint.metadata;
+  metadata[std::string(kStep)] = std::to_string(checkpoint.step);
+  write_safetensors(folder / fmt::format("{}{:08d}{}", kPrefix, checkpoint.step, kEnding), checkpoint.tensors, metadata);
+  remove_older(run_folder, checkpoint.step, keep_last);
+}
+
+std::optional<fs::path> newest_checkpoint(const fs::path& run_folder) {
+  const auto checkpoints = list_checkpoints(run_folder);
+  if (checkpoints.empty()) return std::nullopt;
+  return checkpoints.rbegin()->second;
+}
+
+Checkpoint read_checkpoint(const fs::path& path) {
+  TensorFile file = read_safetensors(path);
+  const auto found = file.metadata.find(std::string(kStep));
+  const auto step = found == file.metadata.end() ? std::nullopt : parse_step(found->second);
+  require(step.has_value(), "{}: expected a checkpoint, got a safetensors file without its step; name a file in a "
+          "run's checkpoints folder", path.string());
+  file.metadata.erase(found);
+  return {.step = *step, .tensors = std::move(file.tensors), .metadata = std::move(file.metadata)};
+}
+
+}  // namespace beit

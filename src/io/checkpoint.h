@@ -1,0 +1,34 @@
+// The states from which a run goes on: RUN/checkpoints/step-00000123.safetensors.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "io/safetensors.h"
+
+namespace beit {
+
+/// One state of a run. What the tensors and the metadata are called is up to the writer; the key "step" is ours.
+struct Checkpoint {
+  int64_t step = 0;  ///< optimizer steps done, from 0
+  TensorMap tensors = {};
+  std::map<std::string, std::string> metadata = {};
+};
+
+/// Writes the checkpoint atomically, the folder too where it is missing. Only after success the checkpoints of earlier
+/// steps are removed, but for the newest keep_last - 1 (keep_last >= 1), and what killed processes left unfinished.
+/// Those of later steps, which a run resumed from an earlier one may find, are left alone.
+/// One process writes into a run folder at a time.
+void write_checkpoint(const std::filesystem::path& run_folder, const Checkpoint& checkpoint, int64_t keep_last);
+
+/// That of the highest step, or nothing. Other files in the folder are ignored.
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& run_folder);
+
+/// Error where the file is damaged or no checkpoint. The tensors are views of the file (io/safetensors.h), which may
+/// be removed meanwhile.
+Checkpoint read_checkpoint(const std::filesystem::path& path);
+
+}  // namespace beit

@@ -1,0 +1,239 @@
+#include "io/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "io/atomic_file.h"
+#include "io/mapped_file.h"
+
+namespace beit {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr uint64_t kLengthBytes = 8;
+constexpr uint64_t kHeaderLimit = 100'000'000;  // the format's own
+constexpr size_t kDimensionLimit = 64;
+constexpr std::string_view kMetadata = "__metadata__";
+constexpr std::string_view kRemedy = "the file is damaged: fetch or write it again";
+
+struct Dtype {
+  std::string_view name;
+  torch::ScalarType type;
+};
+
+constexpr auto kDtypes = std::to_array<Dtype>({{"BOOL", torch::kBool},
+                                               {"U8", torch::kUInt8},
+                                               {"I8", torch::kInt8},
+                                               {"U16", torch::kUInt16},
+                                               {"I16", torch::kInt16},
+                                               {"U32", torch::kUInt32},
+                                               {"I32", torch::kInt32},
+                                               {"U64", torch::kUInt64},
+                                               {"I64", torch::kInt64},
+                                               {"F8_E4M3", torch::kFloat8_e4m3fn},
+                                               {"F8_E5M2", torch::kFloat8_e5m2},
+                                               {"F8_E8M0", torch::kFloat8_e8m0fnu},
+                                               {"F16", torch::kFloat16},
+                                               {"BF16", torch::kBFloat16},
+                                               {"F32", torch::kFloat32},
+                                               {"F64", torch::kFloat64},
+                                               {"C64", torch::kComplexFloat}});
+
+/// One tensor as the header states it; offsets count from the end of the header.
+struct Entry {
+  std::string name;
+  torch::ScalarType type;
+  std::vector<int64_t> shape;
+  uint64_t begin, end;
+};
+
+/// The header as JSON. Refuses while reading what would cost memory or hide a value: deep nesting, endless shapes,
+/// keys that come twice.
+Json parse_header(std::string_view text, const std::string& file) {
+  std::set<std::string> seen[2];  // keys of the header, keys of the current member
+  size_t elements = 0;            // of the current array
+  const auto check = [&](int depth, Json::parse_event_t event, const Json& parsed) {
+    using Event = Json::parse_event_t;
+    if (event == Event::object_start || event == Event::array_start) {
+      require(depth <= 2, "{}: header: expected at most 3 levels, got more; {}", file, kRemedy);
+      if (event == Event::object_start && depth < 2) seen[depth].clear();
+      elements = 0;
+    } else if (event == Event::key && depth <= 2) {
+      const auto key = parsed.get<std::string>();
+      require(seen[depth - 1].insert(key).second, "{}: header: expected each key once, got {} twice; {}", file,
+              printable(key), kRemedy);
+    } else if (event == Event::value && depth == 3) {
+      require(++elements <= kDimensionLimit, "{}: header: expected at most {} dimensions, got more; {}", file,
+              kDimensionLimit, kRemedy);
+    }
+    return true;
+  };
+  try {
+    Json header = Json::parse(text, check);
+    require(header.is_object(), "{}: header: expected a JSON object, got a JSON {}; {}", file, header.type_name(),
+            kRemedy);
+    return header;
+  } catch (const Json::parse_error& error) {
+    fail("{}: header: expected JSON, got a syntax error at offset {}; {}", file, kLengthBytes + error.byte, kRemedy);
+  } catch (const Json::exception&) {
+    fail("{}: header: expected JSON, got a number out of range; {}", file, kRemedy);
+  }
+}
+
+std::map<std::string, std::string> read_metadata(const Json& header, const std::string& file) {
+  std::map<std::string, std::string> metadata;
+  const auto found = header.find(kMetadata);
+  if (found == header.end()) return metadata;
+  require(found->is_object(), "{}: {}: expected an object of strings, got a JSON {}; {}", file, kMetadata,
+          found->type_name(), kRemedy);
+  for (const auto& [key, value] : found->items()) {
+    require(value.is_string(), "{}: {}: expected a string as {}, got a JSON {}; {}", file, kMetadata, printable(key),
+            value.type_name(), kRemedy);
+    metadata.emplace(key, value.get<std::string>());
+  }
+  return metadata;
+}
+
+Entry read_entry(const std::string& name, const Json& stated, const std::string& where) {
+  const auto whole_numbers = [](const Json& array) {
+    return array.is_array() && std::ranges::all_of(array, [](const Json& item) {
+             return item.is_number_unsigned() && item.get<uint64_t>() <= std::numeric_limits<int64_t>::max();
+           });
+  };
+  require(stated.is_object() && stated.contains("dtype") && stated["dtype"].is_string(),
+          "{}: expected a dtype, got none; {}", where, kRemedy);
+  require(stated.contains("shape") && whole_numbers(stated["shape"]),
+          "{}: expected a shape of whole numbers, got another; {}", where, kRemedy);
+  require(stated.contains("data_offsets") && whole_numbers(stated["data_offsets"]) && stated["data_offsets"].size() == 2,
+          "{}: expected data_offsets of two whole numbers, got others; {}", where, kRemedy);
+
+  const auto dtype = std::ranges::find(kDtypes, stated["dtype"].get_ref<const std::string&>(), &Dtype::name);
+  require(dtype != kDtypes.end(), "{}: expected a dtype that LibTorch has, got {}; convert the tensor", where,
+          printable(stated["dtype"].get_ref<const std::string&>()));
+  return {name, dtype->type, stated["shape"].get<std::vector<int64_t>>(), stated["data_offsets"][0].get<uint64_t>(),
+          stated["data_offsets"][1].get<uint64_t>()};
+}
+
+/// Throws unless the shape needs exactly the bytes between the offsets.
+void check_size(const Entry& entry, const std::string& where, uint64_t data_begin) {
+  auto bytes = static_cast<int64_t>(torch::elementSize(entry.type));
+  bool fits = true;
+  bool empty = false;
+  for (const int64_t size : entry.shape) {  // an empty tensor's strides must not overflow either
+    empty |= size == 0;
+    fits = fits && !__builtin_mul_overflow(bytes, std::max<int64_t>(size, 1), &bytes);
+  }
+  if (empty) bytes = 0;
+  require(fits && static_cast<uint64_t>(bytes) == entry.end - entry.begin,
+          "{}: expected as many bytes as shape and dtype say, got {} at offset {}; {}", where,
+          entry.end - entry.begin, data_begin + entry.begin, kRemedy);
+}
+
+torch::Tensor view_of(const std::shared_ptr<const MappedFile>& file, const Entry& entry, uint64_t data_begin) {
+  uint8_t* const start = file->bytes().data() + data_begin + entry.begin;
+  const auto view = [&](torch::IntArrayRef shape, torch::ScalarType type) {
+    return torch::from_blob(start, shape, [file](void*) {}, torch::TensorOptions().dtype(type));
+  };
+  if (entry.type == torch::kBool) return view(entry.shape, torch::kUInt8).ne(0);  // a bool of 2 would be undefined
+  if (reinterpret_cast<uintptr_t>(start) % torch::elementSize(entry.type) == 0) return view(entry.shape, entry.type);
+  auto copy = torch::empty(entry.shape, entry.type);
+  std::memcpy(copy.data_ptr(), start, entry.end - entry.begin);
+  return copy;
+}
+
+std::string_view dtype_name(const std::string& name, const torch::Tensor& tensor, const std::string& file) {
+  require(tensor.defined() && tensor.layout() == torch::kStrided && name != kMetadata,
+          "{}: {}: expected a dense tensor, got another value; leave it out", file, printable(name));
+  const auto dtype = std::ranges::find(kDtypes, tensor.scalar_type(), &Dtype::type);
+  require(dtype != kDtypes.end(), "{}: {}: expected a dtype of the format, got {}; convert the tensor", file,
+          printable(name), torch::toString(tensor.scalar_type()));
+  return dtype->name;
+}
+
+}  // namespace
+
+TensorFile read_safetensors(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  const std::span<const uint8_t> bytes = file->bytes();
+  require(bytes.size() >= kLengthBytes, "{}: expected a safetensors header at offset 0, got {} bytes; {}", file->name(),
+          bytes.size(), kRemedy);
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
+  require(header_bytes <= std::min<uint64_t>(bytes.size() - kLengthBytes, kHeaderLimit),
+          "{}: expected a header within the file's {} bytes, got a length of {} at offset 0; {}", file->name(),
+          bytes.size(), header_bytes, kRemedy);
+  const uint64_t data_begin = kLengthBytes + header_bytes, data_bytes = bytes.size() - data_begin;
+
+  const Json header =
+      parse_header({reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_bytes}, file->name());
+  std::vector<Entry> entries;
+  for (const auto& [name, stated] : header.items()) {
+    if (name != kMetadata) entries.push_back(read_entry(name, stated, file->name() + ": " + printable(name)));
+  }
+  std::ranges::sort(entries, {}, [](const Entry& entry) { return std::pair(entry.begin, entry.end); });
+
+  TensorFile result{.metadata = read_metadata(header, file->name())};
+  uint64_t next = 0;
+  for (const Entry& entry : entries) {
+    const std::string where = file->name() + ": " + printable(entry.name);
+    require(entry.begin == next && entry.end >= entry.begin && entry.end <= data_bytes,
+            "{}: expected data from offset {} on, at most to {}, got {} to {}; {}", where, data_begin + next,
+            bytes.size(), data_begin + entry.begin, data_begin + entry.end, kRemedy);
+    check_size(entry, where, data_begin);
+    result.tensors.emplace(entry.name, view_of(file, entry, data_begin));
+    next = entry.end;
+  }
+  require(next == data_bytes, "{}: expected the tensors to fill the file, got {} bytes too many at offset {}; {}",
+          file->name(), data_bytes - next, data_begin + next, kRemedy);
+  return result;
+}
+
+void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<const TensorMap::value_type*> order;
+  Json header = Json::object();
+  if (!metadata.empty()) header[std::string(kMetadata)] = metadata;
+  for (const auto& member : tensors) {
+    header[member.first]["dtype"] = dtype_name(member.first, member.second, path.string());
+    header[member.first]["shape"] = member.second.sizes().vec();
+    order.push_back(&member);
+  }
+  // The widest elements first: every tensor is aligned and can be used where it lies.
+  std::ranges::stable_sort(order, std::greater(), [](const auto* member) { return member->second.element_size(); });
+  uint64_t offset = 0;
+  for (const auto* member : order) {
+    const uint64_t end = offset + static_cast<uint64_t>(member->second.numel() * member->second.element_size());
+    header[member->first]["data_offsets"] = {offset, end};
+    offset = end;
+  }
+
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const Json::exception&) {
+    fail("{}: expected names and metadata in UTF-8, got other bytes; rename the tensors", path.string());
+  }
+  text.resize((text.size() + kLengthBytes - 1) / kLengthBytes * kLengthBytes, ' ');
+  const uint64_t header_bytes = text.size();
+  require(header_bytes <= kHeaderLimit, "{}: expected a header of at most {} bytes, got {}; shorten the metadata",
+          path.string(), kHeaderLimit, header_bytes);
+
+  write_file_atomically(path, [&](const Sink& sink) {
+    sink({reinterpret_cast<const char*>(&header_bytes), kLengthBytes});
+    sink(text);
+    for (const auto* member : order) {
+      const auto dense = member->second.detach().to(torch::kCPU).resolve_conj().resolve_neg().contiguous();
+      if (dense.numel() > 0) sink({static_cast<const char*>(dense.const_data_ptr()), dense.nbytes()});
+    }
+  });
+}
+
+}  // namespace beit

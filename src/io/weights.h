@@ -1,0 +1,39 @@
+// Weights between files and modules.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/safetensors.h"
+
+namespace beit {
+
+/// Reads a safetensors file or a .pth file (io/pth.h), told apart by their first bytes, or a run folder (its
+/// model.safetensors). Error where it is neither or damaged.
+TensorFile read_weights(const std::filesystem::path& path);
+
+/// What did not fit, by name; wrong_shape entries read "NAME: expected [2, 3], got [3, 2]".
+struct LoadReport {
+  std::vector<std::string> missing;     ///< in the module, not in the map: left as they were
+  std::vector<std::string> unexpected;  ///< in the map, not in the module
+  std::vector<std::string> wrong_shape; ///< in both: left as they were
+  bool complete() const { return missing.empty() && unexpected.empty() && wrong_shape.empty(); }
+};
+
+/// Parameters and buffers under their published names. The tensors share memory with the module and need no gradient.
+TensorMap state_dict(const torch::nn::Module& module);
+
+/// Copies every tensor that fits into the module, converting dtype and device, and reports the rest. The module's
+/// own `relative_position_index` buffers follow from its grid: those of the map are ignored, none is missed.
+/// Not thread-safe with any use of the module.
+LoadReport load_state_dict(torch::nn::Module& module, const TensorMap& tensors);
+
+/// The same, but any mismatch is an Error that starts with `what`, counts and names the first few of each kind; the
+/// module is then untouched.
+void load_state_dict_strict(torch::nn::Module& module, const TensorMap& tensors, std::string_view what);
+
+}  // namespace beit
