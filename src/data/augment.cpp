@@ -1,0 +1,115 @@
+#include "data/augment.h"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <utility>
+
+#include "base/error.h"
+#include "data/image.h"
+
+namespace beit {
+namespace {
+
+constexpr double kMinAspect = 3.0 / 4.0, kMaxAspect = 4.0 / 3.0;
+
+int64_t rounded(double x) { return static_cast<int64_t>(std::nearbyint(x)); }  // half to even
+
+std::span<uint8_t> bytes_of(const torch::Tensor& pixels_HWC, const char* where, double factor) {
+  require_pixels(pixels_HWC, where);
+  require(factor >= 0.0, "{}: expected a factor of at least 0, got {}", where, factor);
+  return {pixels_HWC.mutable_data_ptr<uint8_t>(), static_cast<size_t>(pixels_HWC.numel())};
+}
+
+int32_t grey(const uint8_t* pixel) { return (pixel[0] * 19595 + pixel[1] * 38470 + pixel[2] * 7471 + 0x8000) >> 16; }
+
+// Pillow's Image.blend: float32, cut off, not rounded.
+uint8_t blend(int32_t plain, int32_t value, float factor) {
+  const float mixed = static_cast<float>(plain) + factor * static_cast<float>(value - plain);
+  return static_cast<uint8_t>(std::clamp(mixed, 0.0F, 255.0F));
+}
+
+void blend_with_constant(std::span<uint8_t> bytes, int32_t plain, double factor) {
+  std::array<uint8_t, 256> table{};
+  for (int32_t value = 0; value < 256; ++value) {
+    table[static_cast<size_t>(value)] = blend(plain, value, static_cast<float>(factor));
+  }
+  for (uint8_t& byte : bytes) byte = table[byte];
+}
+
+}  // namespace
+
+Box random_resized_crop(const ImageSize& image, double min_area, double max_area, Random& random) {
+  require(image.height > 0 && image.width > 0 && min_area > 0.0 && min_area <= max_area && max_area <= 1.0,
+          "random crop: expected an image and 0 < least area <= most area <= 1, got {} x {} and {}, {}", image.height,
+          image.width, min_area, max_area);
+  const auto image_height = static_cast<double>(image.height), image_width = static_cast<double>(image.width);
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double area = image_height * image_width * random.uniform(min_area, max_area);
+    const double aspect = std::exp(random.uniform(std::log(kMinAspect), std::log(kMaxAspect)));
+    const int64_t width = rounded(std::sqrt(area * aspect)), height = rounded(std::sqrt(area / aspect));
+    if (width < 1 || height < 1 || width > image.width || height > image.height) continue;
+    const int64_t top = random.integer(0, image.height - height + 1);
+    return {top, random.integer(0, image.width - width + 1), height, width};
+  }
+  Box box{0, 0, image.height, image.width};
+  const double aspect = image_width / image_height;
+  if (aspect < kMinAspect) box.height = std::max<int64_t>(1, rounded(image_width / kMinAspect));
+  if (aspect > kMaxAspect) box.width = std::max<int64_t>(1, rounded(image_height * kMaxAspect));
+  box.top = (image.height - box.height) / 2;
+  box.left = (image.width - box.width) / 2;
+  return box;
+}
+
+void adjust_brightness_(const torch::Tensor& pixels_HWC, double factor) {
+  blend_with_constant(bytes_of(pixels_HWC, "brightness", factor), 0, factor);
+}
+
+void adjust_contrast_(const torch::Tensor& pixels_HWC, double factor) {
+  const auto bytes = bytes_of(pixels_HWC, "contrast", factor);
+  int64_t sum = 0;
+  for (size_t i = 0; i < bytes.size(); i += 3) sum += grey(&bytes[i]);
+  const double mean = static_cast<double>(sum) / static_cast<double>(bytes.size() / 3);
+  blend_with_constant(bytes, static_cast<int32_t>(mean + 0.5), factor);
+}
+
+void adjust_saturation_(const torch::Tensor& pixels_HWC, double factor) {
+  const auto bytes = bytes_of(pixels_HWC, "saturation", factor);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const int32_t plain = grey(&bytes[i]);
+    for (size_t c = 0; c < 3; ++c) bytes[i + c] = blend(plain, bytes[i + c], static_cast<float>(factor));
+  }
+}
+
+void color_jitter_(const torch::Tensor& pixels_HWC, double strength, Random& random) {
+  require(strength >= 0.0, "colour jitter: expected a strength of at least 0, got {}", strength);
+  if (strength == 0.0) return;
+  constexpr std::array operations{adjust_brightness_, adjust_contrast_, adjust_saturation_};
+  for (const int64_t operation : random.permutation(std::ssize(operations))) {
+    const double factor = random.uniform(std::max(0.0, 1.0 - strength), 1.0 + strength);
+    operations[static_cast<size_t>(operation)](pixels_HWC, factor);
+  }
+}
+
+torch::Tensor to_float(const torch::Tensor& pixels_HWC, const PixelScale& scale, bool mirrored) {
+  require_pixels(pixels_HWC, "to_float");
+  std::array<std::array<float, 256>, 3> table{};
+  for (size_t c = 0; c < 3; ++c) {
+    for (size_t value = 0; value < 256; ++value) {
+      table[c][value] = (static_cast<float>(value) / 255.0F - scale.mean[c]) / scale.std[c];
+    }
+  }
+  const int64_t height = pixels_HWC.size(0), width = pixels_HWC.size(1), area = height * width;
+  auto out_CHW = torch::empty({3, height, width}, torch::kFloat32);
+  const auto* in = pixels_HWC.const_data_ptr<uint8_t>();
+  auto* out = out_CHW.mutable_data_ptr<float>();
+  for (int64_t y = 0; y < height; ++y) {
+    for (int64_t x = 0; x < width; ++x, in += 3) {
+      const int64_t at = y * width + (mirrored ? width - 1 - x : x);
+      for (size_t c = 0; c < 3; ++c) out[static_cast<int64_t>(c) * area + at] = table[c][in[c]];
+    }
+  }
+  return out_CHW;
+}
+
+}  // namespace beit

@@ -1,0 +1,108 @@
+#include "data/image.h"
+
+#include <png.h>
+#include <unistd.h>
+#include <webp/decode.h>
+
+#include <array>
+#include <fstream>
+
+#include "base/error.h"
+#include "data/jpeg.h"
+#include "data/png.h"
+
+namespace beit {
+namespace {
+
+bool has_at(std::span<const uint8_t> bytes, size_t offset, std::string_view text) {
+  return bytes.size() >= offset + text.size() &&
+         std::equal(text.begin(), text.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset),
+                    [](char a, uint8_t b) { return static_cast<uint8_t>(a) == b; });
+}
+
+torch::Tensor decode_webp(std::span<const uint8_t> bytes, std::string_view name) {
+  WebPBitstreamFeatures features{};
+  require(WebPGetFeatures(bytes.data(), bytes.size(), &features) == VP8_STATUS_OK,
+          "{}: expected a whole WebP image, got no valid header; it is damaged or truncated", name);
+  require(features.has_animation == 0, "{}: expected a still WebP image, got an animation; extract a frame", name);
+  require_size(features.height, features.width, name);
+  auto pixels_HWC = torch::empty({features.height, features.width, 3}, torch::kUInt8);
+  require(WebPDecodeRGBInto(bytes.data(), bytes.size(), pixels_HWC.mutable_data_ptr<uint8_t>(), pixels_HWC.nbytes(),
+                            features.width * 3) != nullptr,
+          "{}: expected a whole WebP image, got pixels that do not decode; it is damaged or truncated", name);
+  return pixels_HWC;
+}
+
+}  // namespace
+
+ImageFormat image_format(std::span<const uint8_t> bytes) {
+  if (has_at(bytes, 0, "\xff\xd8\xff")) return ImageFormat::kJpeg;
+  if (has_at(bytes, 0, "\x89PNG\r\n\x1a\n")) return ImageFormat::kPng;
+  if (has_at(bytes, 0, "RIFF") && has_at(bytes, 8, "WEBP")) return ImageFormat::kWebp;
+  return ImageFormat::kUnknown;
+}
+
+torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name) {
+  switch (image_format(bytes)) {
+    case ImageFormat::kJpeg:
+      return decode_jpeg(bytes, name);
+    case ImageFormat::kPng:
+      return decode_png(bytes, name);
+    case ImageFormat::kWebp:
+      return decode_webp(bytes, name);
+    case ImageFormat::kUnknown:
+      break;
+  }
+  fail("{}: expected a JPEG, PNG or WebP image, got {}; convert or remove it", name,
+       bytes.empty() ? "an empty file" : "other bytes");
+}
+
+std::vector<uint8_t> encode_png(const torch::Tensor& pixels_HWC) {
+  require_pixels(pixels_HWC, "png");
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  image.width = static_cast<png_uint_32>(pixels_HWC.size(1));
+  image.height = static_cast<png_uint_32>(pixels_HWC.size(0));
+  image.format = PNG_FORMAT_RGB;
+  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
+  std::vector<uint8_t> bytes(size);
+  require(
+      png_image_write_to_memory(&image, bytes.data(), &size, 0, pixels_HWC.const_data_ptr<uint8_t>(), 0, nullptr) != 0,
+      "png: expected to encode [{}, {}, 3], got: {}", image.height, image.width, image.message);
+  bytes.resize(size);
+  return bytes;
+}
+
+void write_png(const std::filesystem::path& path, const torch::Tensor& pixels_HWC) {
+  const auto bytes = encode_png(pixels_HWC);
+  auto beside = path;
+  beside += fmt::format(".{}.tmp", ::getpid());
+  std::ofstream file(beside, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  std::error_code error;
+  if (file) std::filesystem::rename(beside, path, error);
+  if (file && !error) return;
+  std::error_code ignored;
+  std::filesystem::remove(beside, ignored);
+  fail(
+      "{}: expected to write a picture of {} bytes, got an error; check that the folder exists, is writable and has "
+      "room",
+      path.string(), bytes.size());
+}
+
+void require_pixels(const torch::Tensor& pixels_HWC, std::string_view where) {
+  require(pixels_HWC.defined() && pixels_HWC.dim() == 3 && pixels_HWC.size(2) == 3 && pixels_HWC.numel() > 0 &&
+              pixels_HWC.scalar_type() == torch::kUInt8 && pixels_HWC.is_contiguous() && pixels_HWC.is_cpu(),
+          "{}: expected contiguous uint8 pixels [H, W, 3] with H, W >= 1, got {} [{}]", where,
+          pixels_HWC.defined() ? c10::toString(pixels_HWC.scalar_type()) : "nothing",
+          pixels_HWC.defined() ? fmt::to_string(fmt::join(pixels_HWC.sizes(), ", ")) : "");
+}
+
+void require_size(int64_t height, int64_t width, std::string_view name) {
+  require(height > 0 && width > 0 && height <= kMostPixels / width,
+          "{}: expected at most {} pixels, got a header of {} x {}; it is damaged, or scale it down", name, kMostPixels,
+          height, width);
+}
+
+}  // namespace beit

@@ -1,0 +1,38 @@
+// Encoded images to pixels and back. Pixels are uint8 [H, W, 3], RGB, contiguous, everywhere in this level.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace beit {
+
+/// Larger images are refused before memory is taken for them; Pillow's limit.
+inline constexpr int64_t kMostPixels = 178'956'970;
+
+/// What the first bytes say.
+enum class ImageFormat { kUnknown, kJpeg, kPng, kWebp };
+ImageFormat image_format(std::span<const uint8_t> bytes);
+
+/// Decodes JPEG, PNG or WebP, told apart by content. The pixels are those of Pillow's `convert("RGB")`: grey and
+/// palette spread out, alpha dropped, the high byte of 16 bits, CMYK by 255 - c - k + ck / 255; orientation tags are
+/// ignored. Error, naming `name`, for any other format and for images that are damaged, truncated or too large.
+torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name);
+
+/// The pixels as a PNG file.
+std::vector<uint8_t> encode_png(const torch::Tensor& pixels_HWC);
+
+/// Writes them beside `path` and renames: the file is there whole or not at all.
+void write_png(const std::filesystem::path& path, const torch::Tensor& pixels_HWC);
+
+/// Error, starting with `where`, unless `pixels_HWC` is what this level calls pixels, with at least one of them.
+void require_pixels(const torch::Tensor& pixels_HWC, std::string_view where);
+
+/// Error unless an image of this size may be decoded.
+void require_size(int64_t height, int64_t width, std::string_view name);
+
+}  // namespace beit

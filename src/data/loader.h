@@ -1,0 +1,113 @@
+// Batches of views in the background: threads read, decode and transform images, the caller takes batches in order.
+// What a batch holds depends on (seed, epoch, batch) only, not on the number of threads nor on where the epoch is
+// entered.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace beit {
+
+/// One sample: always the same number of contiguous CPU tensors, each of the same shape and dtype for all samples.
+using Views = std::vector<torch::Tensor>;
+
+/// Makes a sample of an image. Called by several threads at once, without gradients; random numbers come from a stream
+/// of its own (seed, epoch, index). It should not use LibTorch's parallel operations: each thread would start its own.
+using Transform = std::function<Views(const torch::Tensor& pixels_HWC, uint64_t epoch, int64_t index)>;
+
+/// What happens to an image that cannot be read or decoded.
+enum class OnDamage {
+  kReplace,  ///< another image takes its place: the next readable one from a place drawn by (seed, epoch, index)
+  kSkip,     ///< its row is left out of the batch
+  kFail      ///< an Error
+};
+
+struct LoaderOptions {
+  int64_t batch_size = 64;
+  int64_t workers = 2;  ///< threads
+  uint64_t seed = 0;
+  bool shuffle = true;    ///< another order in each epoch; else the dataset's
+  bool drop_last = true;  ///< leave out an incomplete last batch
+  OnDamage on_damage = OnDamage::kReplace;
+  int64_t queued_batches =
+      4;  ///< batches held in memory at most, those in work among them; besides, one image a worker
+};
+
+struct Batch {
+  Views views;              ///< of all samples, stacked: [B, ...]
+  torch::Tensor indices_B;  ///< int64, the images in the dataset (of a replaced one, the replacement)
+  torch::Tensor labels_B;   ///< int64, -1 without class
+};
+
+/// Used by one thread. The dataset must outlive it.
+class Loader {
+ public:
+  /// Error where the options make no batch.
+  Loader(const Dataset& dataset, Transform transform, LoaderOptions options);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Of a whole epoch.
+  int64_t batches() const;
+
+  /// Starts work on an epoch from its batch number `first_batch` on; leaves off what was in work.
+  void start(int64_t epoch, int64_t first_batch = 0);
+
+  /// The next batch, as soon as it is ready; nothing after the last. An error of a worker is thrown when its batch is
+  /// due, with the image's path where it is an Error; after that, start() again. With kSkip, batches without rows do
+  /// not come.
+  std::optional<Batch> next();
+
+  /// Images found damaged so far. Each is named in the log once.
+  int64_t damaged() const;
+
+ private:
+  struct Slot {
+    int64_t rows = 0;
+    Batch batch = {};
+    int64_t missing = rows;  ///< samples still in work
+    std::exception_ptr error = nullptr;
+    int64_t error_row = 0;
+  };
+  struct Sample {
+    Views views;  ///< none: left out
+    int64_t index = -1;
+  };
+
+  void stop();
+  void work();
+  void fill(Slot& slot, int64_t row, int64_t index);
+  Sample load(int64_t index);
+  std::optional<Sample> try_load(int64_t index);
+  int64_t rows_of(int64_t batch) const;
+
+  const Dataset& dataset_;
+  const Transform transform_;
+  const LoaderOptions options_;
+
+  std::vector<std::thread> workers_;
+  mutable std::mutex mutex_;  // guards all below, but not what a batch's tensors hold
+  std::condition_variable room_, ready_;
+  bool stopping_ = false;
+  uint64_t epoch_ = 0;
+  std::vector<int64_t> order_;
+  std::deque<Slot> slots_;   // a deque: slots stay where they are while others come and go at its ends
+  int64_t first_slot_ = 0;   // batch of slots_.front()
+  int64_t next_sample_ = 0;  // of the epoch, to be taken by a worker
+  std::set<int64_t> damaged_;
+};
+
+}  // namespace beit

@@ -1,0 +1,231 @@
+#include "data/loader.h"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+
+#include "data/augment.h"
+#include "tests/data/samples.h"
+#include "tests/support.h"
+
+using namespace beit;
+
+namespace {
+
+// 23 pictures in three classes, of which some are damaged.
+class Pictures {
+ public:
+  explicit Pictures(const std::set<int64_t>& damaged = {}) {
+    for (int64_t i = 0; i < 23; ++i) {
+      auto bytes = encode_png(picture(6, 6, static_cast<uint64_t>(i)));
+      if (damaged.contains(i)) bytes.resize(bytes.size() / 2);
+      write_bytes(folder_.path / fmt::format("{}/{:02}.png", i % 3, i), bytes);
+    }
+  }
+
+  Dataset open() const { return Dataset::open(std::vector{folder_.path}); }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+// The image with noise of (epoch, index), and its first row.
+Views noisy(const torch::Tensor& pixels_HWC, uint64_t epoch, int64_t index) {
+  Random random(9, epoch, static_cast<uint64_t>(index), Purpose::kAugment);
+  auto image_CHW = to_float(pixels_HWC) + static_cast<float>(random.uniform());
+  return {image_CHW, image_CHW.select(1, 0).contiguous()};
+}
+
+std::vector<Batch> rest_of_epoch(Loader& loader) {
+  std::vector<Batch> batches;
+  while (auto batch = loader.next()) batches.push_back(std::move(*batch));
+  return batches;
+}
+
+std::vector<Batch> epoch_of(Loader& loader, int64_t epoch, int64_t first_batch = 0) {
+  loader.start(epoch, first_batch);
+  return rest_of_epoch(loader);
+}
+
+bool same(const Batch& a, const Batch& b) {
+  return torch::equal(a.indices_B, b.indices_B) && torch::equal(a.labels_B, b.labels_B) &&
+         std::equal(a.views.begin(), a.views.end(), b.views.begin(), b.views.end(), torch::equal);
+}
+
+bool same(const std::vector<Batch>& a, const std::vector<Batch>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Batch& x, const Batch& y) { return same(x, y); });
+}
+
+std::vector<int64_t> all_indices(const std::vector<Batch>& batches) {
+  std::vector<int64_t> indices;
+  for (const auto& batch : batches) {
+    for (int64_t i = 0; i < batch.indices_B.size(0); ++i) indices.push_back(batch.indices_B[i].item<int64_t>());
+  }
+  return indices;
+}
+
+}  // namespace
+
+TEST_CASE("loader: the number of workers and of queued batches changes nothing") {
+  const Pictures pictures({4, 11});
+  const auto dataset = pictures.open();
+  std::vector<std::vector<Batch>> epochs;
+  for (const auto& [workers, queued] : {std::pair<int64_t, int64_t>{1, 4}, {2, 1}, {7, 2}, {7, 100}}) {
+    Loader loader(dataset, noisy, {.batch_size = 5, .workers = workers, .drop_last = false, .queued_batches = queued});
+    epochs.push_back(epoch_of(loader, 3));
+    CHECK(loader.damaged() == 2);
+  }
+  REQUIRE(epochs[0].size() == 5);
+  CHECK(epochs[0][0].views[0].sizes() == torch::IntArrayRef({5, 3, 6, 6}));
+  CHECK(epochs[0][0].views[1].sizes() == torch::IntArrayRef({5, 3, 6}));
+  CHECK(epochs[0][4].indices_B.sizes() == torch::IntArrayRef({3}));
+  for (const auto& epoch : epochs) CHECK(same(epoch, epochs[0]));
+}
+
+TEST_CASE("loader: a start at batch k equals running through, also out of the middle of another epoch") {
+  const Pictures pictures;
+  const auto dataset = pictures.open();
+  Loader loader(dataset, noisy, {.batch_size = 4, .workers = 3});
+  REQUIRE(loader.batches() == 5);
+  const auto whole = epoch_of(loader, 1);
+  for (int64_t k = 0; k <= 5; ++k) {
+    loader.start(2);
+    loader.next();
+    CHECK(same(epoch_of(loader, 1, k), {whole.begin() + k, whole.end()}));
+  }
+  CHECK(!loader.next());
+  CHECK_THROWS_AS(loader.start(0, 6), Error);
+}
+
+TEST_CASE("loader: each image comes once, in an order of its epoch or the dataset's") {
+  const Pictures pictures;
+  const auto dataset = pictures.open();
+  Loader shuffled(dataset, noisy, {.batch_size = 5, .drop_last = false});
+  auto first = all_indices(epoch_of(shuffled, 0)), second = all_indices(epoch_of(shuffled, 1));
+  CHECK(first != second);
+  std::vector<int64_t> expected(23);
+  std::iota(expected.begin(), expected.end(), int64_t{0});
+  std::sort(first.begin(), first.end());
+  CHECK(first == expected);
+  Loader sorted(dataset, noisy, {.batch_size = 5, .shuffle = false, .drop_last = false});
+  const auto batches = epoch_of(sorted, 0);
+  CHECK(all_indices(batches) == expected);
+  for (const auto& batch : batches) {
+    for (int64_t i = 0; i < batch.indices_B.size(0); ++i) {
+      CHECK(batch.labels_B[i].item<int64_t>() == dataset.label(batch.indices_B[i].item<int64_t>()));
+    }
+  }
+}
+
+TEST_CASE("loader: a damaged image is replaced by another, the same each time") {
+  const Pictures pictures({0, 1, 2, 7, 22});
+  const auto dataset = pictures.open();
+  std::set<int64_t> damaged;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    if (!error_of([&] { decode_image(dataset.read(i), ""); }).empty()) damaged.insert(i);
+  }
+  REQUIRE(damaged.size() == 5);
+  Loader loader(dataset, noisy, {.batch_size = 23, .shuffle = false});
+  const auto once = epoch_of(loader, 0), again = epoch_of(loader, 0);
+  CHECK(same(once, again));
+  CHECK(loader.damaged() == 5);
+  const auto indices = all_indices(once);
+  for (int64_t i = 0; i < 23; ++i) {
+    const int64_t taken = indices[static_cast<size_t>(i)];
+    CHECK(!damaged.contains(taken));
+    CHECK((taken == i || damaged.contains(i)));
+    CHECK(once[0].labels_B[i].item<int64_t>() == dataset.label(taken));
+  }
+}
+
+TEST_CASE("loader: damaged images are left out or an Error where that is wished") {
+  const Pictures pictures({0, 3, 6, 9});  // the first four of class 0
+  const auto dataset = pictures.open();
+  Loader skipping(dataset, noisy,
+                  {.batch_size = 2, .shuffle = false, .drop_last = false, .on_damage = OnDamage::kSkip});
+  const auto batches = epoch_of(skipping, 0);
+  const auto indices = all_indices(batches);
+  CHECK(indices.size() == 19);
+  CHECK(indices.front() == 4);
+  CHECK(batches.size() == 10);
+  CHECK(skipping.damaged() == 4);
+  Loader failing(dataset, noisy, {.batch_size = 2, .shuffle = false, .on_damage = OnDamage::kFail});
+  failing.start(0);
+  CHECK(contains(error_of([&] { failing.next(); }), "0/00.png: expected a whole PNG image"));
+}
+
+TEST_CASE("loader: where every image is damaged, that is an Error") {
+  std::set<int64_t> all;
+  for (int64_t i = 0; i < 23; ++i) all.insert(i);
+  const Pictures pictures(all);
+  const auto dataset = pictures.open();
+  Loader loader(dataset, noisy, {.batch_size = 4});
+  loader.start(0);
+  CHECK(contains(error_of([&] { loader.next(); }), "got 23 damaged ones in a row"));
+}
+
+TEST_CASE("loader: a worker's exception reaches the caller when its batch is due, and work can start again") {
+  const Pictures pictures;
+  const auto dataset = pictures.open();
+  const auto at = [](int64_t bad, auto&& exception) {
+    return [bad, exception](const torch::Tensor& pixels_HWC, uint64_t, int64_t index) -> Views {
+      if (index >= bad) throw exception;
+      return {to_float(pixels_HWC)};
+    };
+  };
+  Loader loader(dataset, at(10, Error("too small")), {.batch_size = 4, .workers = 7, .shuffle = false});
+  for (int i = 0; i < 3; ++i) {
+    loader.start(0);
+    CHECK(loader.next());
+    CHECK(loader.next());
+    CHECK(error_of([&] { loader.next(); }) == dataset.path(10) + ": too small");
+    CHECK(contains(error_of([&] { loader.next(); }), "expected start()"));
+  }
+  Loader other(dataset, at(0, std::logic_error("wrong")), {.batch_size = 4});
+  other.start(0);
+  CHECK_THROWS_AS(other.next(), std::logic_error);
+}
+
+TEST_CASE("loader: views of unlike shapes are an Error") {
+  const Pictures pictures;
+  const auto dataset = pictures.open();
+  const auto growing = [](const torch::Tensor&, uint64_t, int64_t index) -> Views {
+    return {torch::zeros({index + 1})};
+  };
+  Loader loader(dataset, growing, {.batch_size = 4});
+  loader.start(0);
+  CHECK(contains(error_of([&] { loader.next(); }), "expected views of one shape and dtype"));
+}
+
+TEST_CASE("loader: it ends at once in the midst of work, and works no further ahead than it may") {
+  const Pictures pictures;
+  const auto dataset = pictures.open();
+  std::atomic<int64_t> made = 0;
+  const auto slow = [&](const torch::Tensor& pixels_HWC, uint64_t, int64_t) -> Views {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    ++made;
+    return {to_float(pixels_HWC)};
+  };
+  for (int i = 0; i < 20; ++i) {
+    Loader loader(dataset, slow, {.batch_size = 2, .workers = 3, .queued_batches = 2});
+    made = 0;
+    loader.start(i);
+    if (i % 2 == 0) loader.next();
+    if (i == 0) std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    CHECK(made <= 6);
+  }
+}
+
+TEST_CASE("loader: options that make no batch are refused") {
+  const Pictures pictures;
+  const auto dataset = pictures.open();
+  CHECK(contains(error_of([] { Loader loader(Dataset(), noisy, {}); }), "got an empty dataset"));
+  CHECK(contains(error_of([&] { Loader loader(dataset, noisy, {.batch_size = 24}); }),
+                 "expected at least one batch of 24 images"));
+  CHECK_THROWS_AS(Loader(dataset, noisy, {.batch_size = 0}), Error);
+  CHECK_THROWS_AS(Loader(dataset, noisy, {.workers = 0}), Error);
+  Loader loader(dataset, noisy, {.batch_size = 23});
+  CHECK(contains(error_of([&] { loader.next(); }), "expected start() before next()"));
+}
