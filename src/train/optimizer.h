@@ -1,0 +1,61 @@
+// AdamW with the method's parameter groups.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace beit {
+
+struct AdamWOptions {
+  double beta1 = 0.9, beta2 = 0.98;
+  double eps = 1e-8;
+  double weight_decay = 0.05;
+  double layer_decay = 1.0;  ///< the learning rate of layer l is multiplied by layer_decay^(depth + 1 - l)
+  int64_t depth = 0;         ///< blocks; needed where layer_decay is not 1
+};
+
+/// Whether a parameter decays: not one-dimensional, no `.bias`, no `pos_embed`, no `cls_token` (with or without
+/// `encoder.` or `decoder.` before the name).
+bool decays(const std::string& name, const torch::Tensor& parameter);
+
+/// cls_token, mask_token, pos_embed and patch_embed.* are layer 0, block i is layer i + 1, all else depth + 1.
+int64_t layer_of(const std::string& name, int64_t depth);
+
+/// Parameters that take part are those which require a gradient. One fused LibTorch kernel for each group.
+class AdamW {
+ public:
+  AdamW(const torch::nn::Module& model, const AdamWOptions& options);
+
+  /// One step at the learning rate `lr`; parameters without a gradient stay.
+  void step(double lr);
+  void zero_grad();
+
+  /// Norm of all gradients together.
+  double grad_norm() const;
+  /// Multiplies all gradients by `factor`.
+  void scale_grads(double factor);
+
+  /// State by name (`exp_avg.<parameter>`, `exp_avg_sq.<parameter>`, `step`), sharing memory with this object.
+  std::map<std::string, torch::Tensor> state() const;
+  /// Copies a state; Error where it is not this model's.
+  void set_state(const std::map<std::string, torch::Tensor>& state);
+
+ private:
+  struct Parameter {
+    std::string name;
+    torch::Tensor value, exp_avg, exp_avg_sq;
+  };
+  struct Group {
+    double lr_scale, weight_decay;
+    std::vector<Parameter> parameters;
+  };
+
+  AdamWOptions options_;
+  std::vector<Group> groups_;
+  torch::Tensor step_;  // float32, steps taken
+};
+
+}  // namespace beit
