@@ -22,16 +22,18 @@ std::filesystem::path new_folder() {
 
 }  // namespace
 
-std::filesystem::path golden(const std::string& name) {
-  return std::filesystem::path(BEIT_SOURCE_DIR) / "tests/golden" / name;
-}
+std::filesystem::path source_folder() { return BEIT_SOURCE_DIR; }
+
+std::filesystem::path program() { return BEIT_PROGRAM; }
+
+std::filesystem::path golden(const std::string& name) { return source_folder() / "tests/golden" / name; }
 
 std::optional<std::filesystem::path> shared_file(const std::string& name) {
-  return if_present(std::filesystem::path(BEIT_SOURCE_DIR) / "../shared" / name);
+  return if_present(source_folder() / "../shared" / name);
 }
 
 std::optional<std::filesystem::path> fetched_file(const std::string& name) {
-  return if_present(std::filesystem::path(BEIT_SOURCE_DIR) / ".deps" / name);
+  return if_present(std::filesystem::path(BEIT_DEPS_DIR) / name);
 }
 
 TemporaryFolder::TemporaryFolder() : path(new_folder()) {}

@@ -7,6 +7,12 @@
 
 namespace beit {
 
+/// The repository.
+std::filesystem::path source_folder();
+
+/// The program `beit`, as a test of its command line starts it.
+std::filesystem::path program();
+
 /// tests/golden/<name>
 std::filesystem::path golden(const std::string& name);
 
