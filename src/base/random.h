@@ -8,18 +8,26 @@
 namespace beit {
 
 /// What a stream is used for; streams of different purposes are independent.
-enum class Purpose : uint64_t { kOrder = 1, kAugment = 2, kMask = 3, kReplace = 4, kWeights = 5, kQuantizer = 6, kDropPath = 7 };
+enum class Purpose : uint64_t {
+  kOrder = 1,
+  kAugment = 2,
+  kMask = 3,
+  kReplace = 4,
+  kWeights = 5,
+  kQuantizer = 6,
+  kDropPath = 7
+};
 
 /// xoshiro256++ seeded by splitmix64. Same numbers on every platform and compiler. Not thread-safe; copyable.
 class Random {
  public:
   Random(uint64_t seed, uint64_t epoch, uint64_t index, Purpose purpose);
 
-  uint64_t bits();                           ///< 64 uniform bits
-  double uniform();                          ///< in [0, 1)
-  double uniform(double low, double high);   ///< in [low, high)
-  int64_t integer(int64_t low, int64_t high);  ///< in [low, high), high > low
-  double normal();                           ///< mean 0, variance 1
+  uint64_t bits();                              ///< 64 uniform bits
+  double uniform();                             ///< in [0, 1)
+  double uniform(double low, double high);      ///< in [low, high)
+  int64_t integer(int64_t low, int64_t high);   ///< in [low, high), high > low
+  double normal();                              ///< mean 0, variance 1
   std::vector<int64_t> permutation(int64_t n);  ///< of 0..n-1, uniform (Fisher-Yates)
 
  private:

@@ -15,14 +15,16 @@ torch::Tensor attend(const torch::Tensor& q_BHTd, const torch::Tensor& k_BHTd, c
   }
   // LibTorch's fused kernels give no gradient for the bias, and its unfused one makes more passes over memory.
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHTd.size(-1)));
-  return torch::matmul(torch::softmax(torch::matmul(q_BHTd * scale, k_BHTd.transpose(-2, -1)).add_(bias_HTT), -1), v_BHTd);
+  return torch::matmul(torch::softmax(torch::matmul(q_BHTd * scale, k_BHTd.transpose(-2, -1)).add_(bias_HTT), -1),
+                       v_BHTd);
 }
 
 AttentionImpl::AttentionImpl(const ViTOptions& options) : heads_(options.heads) {
   const int64_t width = options.width;
-  require(options.heads > 0 && width % options.heads == 0,
-          "attention: expected a width that is a multiple of heads, got width {} and {} heads; change --width or --heads",
-          width, options.heads);
+  require(
+      options.heads > 0 && width % options.heads == 0,
+      "attention: expected a width that is a multiple of heads, got width {} and {} heads; change --width or --heads",
+      width, options.heads);
   qkv_ = register_module("qkv", torch::nn::Linear(torch::nn::LinearOptions(width, 3 * width).bias(false)));
   q_bias_ = register_parameter("q_bias", torch::zeros({width}));
   v_bias_ = register_parameter("v_bias", torch::zeros({width}));

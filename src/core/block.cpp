@@ -22,12 +22,11 @@ MlpImpl::MlpImpl(int64_t width, int64_t hidden)
     : fc1(register_module("fc1", torch::nn::Linear(width, hidden))),
       fc2(register_module("fc2", torch::nn::Linear(hidden, width))) {}
 
-torch::Tensor MlpImpl::forward(const torch::Tensor& x_BTD) {
-  return fc2->forward(torch::gelu(fc1->forward(x_BTD)));
-}
+torch::Tensor MlpImpl::forward(const torch::Tensor& x_BTD) { return fc2->forward(torch::gelu(fc1->forward(x_BTD))); }
 
 BlockImpl::BlockImpl(const ViTOptions& options, double drop_path) : drop_path_(drop_path) {
-  require(drop_path >= 0.0 && drop_path < 1.0, "block: expected drop_path in [0, 1), got {}; change --drop-path", drop_path);
+  require(drop_path >= 0.0 && drop_path < 1.0, "block: expected drop_path in [0, 1), got {}; change --drop-path",
+          drop_path);
   const int64_t width = options.width;
   norm1_ = register_module("norm1", layer_norm(width));
   attn_ = register_module("attn", Attention(options));
@@ -44,7 +43,8 @@ torch::Tensor BlockImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor
   return add_branch(y_BTD, mlp_->forward(norm2_->forward(y_BTD)), gamma_2_D_);
 }
 
-torch::Tensor BlockImpl::add_branch(const torch::Tensor& x_BTD, torch::Tensor branch_BTD, const torch::Tensor& gamma_D) {
+torch::Tensor BlockImpl::add_branch(const torch::Tensor& x_BTD, torch::Tensor branch_BTD,
+                                    const torch::Tensor& gamma_D) {
   if (drop_path_ > 0.0 && is_training()) {
     const auto keep_B11 = torch::rand({x_BTD.size(0), 1, 1}, x_BTD.options()).ge(drop_path_).to(x_BTD.dtype());
     branch_BTD = branch_BTD * (keep_B11 / (1.0 - drop_path_));

@@ -30,7 +30,9 @@ class EfficientNetLite::Reader {
     return tensor;
   }
 
-  int64_t channels_out(const std::string& conv) const { return tower_tensor(left_, conv + ".weight", 4, kWhat).size(0); }
+  int64_t channels_out(const std::string& conv) const {
+    return tower_tensor(left_, conv + ".weight", 4, kWhat).size(0);
+  }
 
   struct Shape {
     int64_t in = 0, kernel = 1, stride = 1;
@@ -47,8 +49,9 @@ class EfficientNetLite::Reader {
             fmt::join(expected, ", "), fmt::join(weight.sizes(), ", "));
     const auto norm_tensor = [&](const char* part) {
       const auto tensor = take(norm + part, 1).to(torch::kFloat64);
-      require(tensor.size(0) == out, "{}: expected '{}{}' as [{}], got [{}]; --teacher-weights names another network's file",
-              kWhat, norm, part, out, tensor.size(0));
+      require(tensor.size(0) == out,
+              "{}: expected '{}{}' as [{}], got [{}]; --teacher-weights names another network's file", kWhat, norm,
+              part, out, tensor.size(0));
       return tensor;
     };
     const auto scale = norm_tensor(".weight") / (norm_tensor(".running_var") + kNormEps).sqrt();
@@ -64,8 +67,10 @@ class EfficientNetLite::Reader {
   }
 
   void finish() const {
-    require(left_.empty(), "{}: expected no more tensors than the network's, got {} others, the first '{}'; "
-            "--teacher-weights names another network's file", kWhat, left_.size(), left_.begin()->first);
+    require(left_.empty(),
+            "{}: expected no more tensors than the network's, got {} others, the first '{}'; "
+            "--teacher-weights names another network's file",
+            kWhat, left_.size(), left_.begin()->first);
   }
 
  private:
@@ -85,8 +90,9 @@ EfficientNetLite::EfficientNetLite(const NamedTensors& file) {
     const bool first = out != channels || i == 0;
     if (first && stages == kLastStridedStage) map_blocks_ = blocks_.size();
     if (first) ++stages;
-    require(stages <= kStageKernels.size(), "{}: expected {} stages, got more; --teacher-weights names another network's file",
-            kWhat, kStageKernels.size());
+    require(stages <= kStageKernels.size(),
+            "{}: expected {} stages, got more; --teacher-weights names another network's file", kWhat,
+            kStageKernels.size());
     Block block;
     block.residual = !first;
     if (i > 0) {
@@ -102,8 +108,9 @@ EfficientNetLite::EfficientNetLite(const NamedTensors& file) {
     channels = out;
     blocks_.push_back(std::move(block));
   }
-  require(stages == kStageKernels.size(), "{}: expected {} stages, got {}; --teacher-weights names another network's file",
-          kWhat, kStageKernels.size(), stages);
+  require(stages == kStageKernels.size(),
+          "{}: expected {} stages, got {}; --teacher-weights names another network's file", kWhat, kStageKernels.size(),
+          stages);
   head_ = reader.convolution("_conv_head", "_bn1", {.in = channels});
   fc_weight_ = reader.take("_fc.weight", 2).to(torch::kFloat32);
   fc_bias_ = reader.take("_fc.bias", 1).to(torch::kFloat32);
@@ -115,7 +122,8 @@ torch::Tensor EfficientNetLite::Convolution::operator()(const torch::Tensor& x_B
   // stride 2 the kernel has a row and a column of zeros in front (see Reader), which takes up one more in front: so
   // the same padding on both sides serves even and odd sizes, where padding one side alone would copy the map.
   const auto padding = [&](int64_t n) { return stride == 1 ? kernel / 2 : (kernel - 1) / 2 + n % 2; };
-  auto y_BCHW = torch::conv2d(x_BCHW, weight, bias, stride, {padding(x_BCHW.size(2)), padding(x_BCHW.size(3))}, 1, groups);
+  auto y_BCHW =
+      torch::conv2d(x_BCHW, weight, bias, stride, {padding(x_BCHW.size(2)), padding(x_BCHW.size(3))}, 1, groups);
   return relu6 ? y_BCHW.clamp_(0, 6) : y_BCHW;
 }
 

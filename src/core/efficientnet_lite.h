@@ -20,12 +20,13 @@ namespace beit {
 /// Not thread-safe with to().
 class EfficientNetLite {
  public:
-  /// Names in files: _conv_stem, _bn0, _blocks.N.{_expand_conv,_bn0,_depthwise_conv,_bn1,_project_conv,_bn2}, _conv_head,
-  /// _bn1, _fc; with or without one prefix. Error where a tensor is missing, superfluous or of another shape.
+  /// Names in files: _conv_stem, _bn0, _blocks.N.{_expand_conv,_bn0,_depthwise_conv,_bn1,_project_conv,_bn2},
+  /// _conv_head, _bn1, _fc; with or without one prefix. Error where a tensor is missing, superfluous or of another
+  /// shape.
   explicit EfficientNetLite(const NamedTensors& file);
 
-  /// Images in [0, 1], float32 [B, 3, H, W], to what stands before the last stage of stride 2: [B, C, H/16, W/16], sizes
-  /// rounded up, before any activation. No gradient.
+  /// Images in [0, 1], float32 [B, 3, H, W], to what stands before the last stage of stride 2: [B, C, H/16, W/16],
+  /// sizes rounded up, before any activation. No gradient.
   torch::Tensor map(const torch::Tensor& images_BCHW) const;
 
   /// The same images to the logits of the 1000 ImageNet classes: [B, 1000]. No gradient.

@@ -34,8 +34,9 @@ KMeans kmeans(const torch::Tensor& z_MD, const torch::Tensor& start_K, int64_t i
     result.counts_K = torch::bincount(ids_M, {}, codes);
     const auto count_K1 = result.counts_K.unsqueeze(1);
     const auto mean_KD = sum_by_code(z_MD, ids_M, codes) / count_K1.clamp_min(1);
-    result.means_KD = torch::where(count_K1.eq(0), result.means_KD,
-                                   torch::nn::functional::normalize(mean_KD, torch::nn::functional::NormalizeFuncOptions().dim(1)));
+    result.means_KD =
+        torch::where(count_K1.eq(0), result.means_KD,
+                     torch::nn::functional::normalize(mean_KD, torch::nn::functional::NormalizeFuncOptions().dim(1)));
   }
   return result;
 }

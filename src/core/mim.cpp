@@ -15,7 +15,8 @@ MaskedImageModelImpl::MaskedImageModelImpl(const MimOptions& options)
             vit.depth, options.early_layers, options.head_layers);
     const int64_t end = options.early_layers + options.head_layers;
     const auto rates = drop_path_rates(vit.drop_path, std::max(vit.depth, end));
-    for (int64_t i = options.early_layers; i < end; ++i) cls_pt_layers_->push_back(Block(vit, rates[static_cast<size_t>(i)]));
+    for (int64_t i = options.early_layers; i < end; ++i)
+      cls_pt_layers_->push_back(Block(vit, rates[static_cast<size_t>(i)]));
     register_module("cls_pt_layers", cls_pt_layers_);
   }
   lm_head_ = register_module("lm_head", torch::nn::Linear(vit.width, options.codes));
@@ -33,7 +34,8 @@ MaskedImageModelImpl::MaskedImageModelImpl(const MimOptions& options)
 
 MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN) {
   const int64_t images = images_BCHW.size(0), patches = options_.grid.patches();
-  require(mask_BN.dim() == 2 && mask_BN.size(0) == images && mask_BN.size(1) == patches && mask_BN.scalar_type() == torch::kBool,
+  require(mask_BN.dim() == 2 && mask_BN.size(0) == images && mask_BN.size(1) == patches &&
+              mask_BN.scalar_type() == torch::kBool,
           "mim: expected a bool mask [{}, {}], got {} [{}]; one entry a patch", images, patches,
           torch::toString(mask_BN.scalar_type()), fmt::join(mask_BN.sizes(), ", "));
   auto x_BTD = embed(torch::where(mask_BN.unsqueeze(-1), mask_token_, patch_embed_->forward(images_BCHW)));
@@ -46,7 +48,9 @@ MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const 
   // Rows of the masked patches among all tokens: norm and head see nothing else.
   const auto patch_M = mask_BN.flatten().nonzero().squeeze(1);
   const auto row_M = patch_M + patch_M.div(patches, "floor") + 1;
-  const auto masked = [&](const torch::Tensor& tokens_BTD) { return torch::embedding(tokens_BTD.flatten(0, 1), row_M); };
+  const auto masked = [&](const torch::Tensor& tokens_BTD) {
+    return torch::embedding(tokens_BTD.flatten(0, 1), row_M);
+  };
 
   MimLogits logits;
   logits.main_MV = lm_head_->forward(norm_->forward(masked(x_BTD)));

@@ -10,11 +10,11 @@ namespace beit {
 
 struct MimOptions {
   ViTOptions vit;
-  int64_t codes = 8192;        ///< V
-  bool cls_branch = true;      ///< CLS patch aggregation
-  int64_t early_layers = 9;    ///< its patch tokens come from after this block
-  int64_t head_layers = 2;     ///< its blocks
-  bool shared_head = true;     ///< norm and lm_head serve both branches; else cls_pt_norm and cls_pt_lm_head
+  int64_t codes = 8192;      ///< V
+  bool cls_branch = true;    ///< CLS patch aggregation
+  int64_t early_layers = 9;  ///< its patch tokens come from after this block
+  int64_t head_layers = 2;   ///< its blocks
+  bool shared_head = true;   ///< norm and lm_head serve both branches; else cls_pt_norm and cls_pt_lm_head
 };
 
 struct MimLogits {
@@ -23,9 +23,9 @@ struct MimLogits {
 };
 
 struct MimLoss {
-  torch::Tensor total;   ///< main + cls_pt
-  torch::Tensor main;    ///< cross-entropy of the masked patches' codes
-  torch::Tensor cls_pt;  ///< likewise from the CLS branch; undefined without it
+  torch::Tensor total;                           ///< main + cls_pt
+  torch::Tensor main;                            ///< cross-entropy of the masked patches' codes
+  torch::Tensor cls_pt;                          ///< likewise from the CLS branch; undefined without it
   torch::Tensor accuracy_main, accuracy_cls_pt;  ///< share of masked codes foretold, in [0, 1]
 };
 

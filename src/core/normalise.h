@@ -12,6 +12,7 @@ constexpr std::array<float, 3> kClipMean{0.48145466F, 0.4578275F, 0.40821073F};
 constexpr std::array<float, 3> kClipStd{0.26862954F, 0.26130258F, 0.27577711F};
 
 /// (x - mean) / std for each channel: [B, 3, H, W] to the same.
-torch::Tensor normalise(const torch::Tensor& images_BCHW, const std::array<float, 3>& mean, const std::array<float, 3>& std);
+torch::Tensor normalise(const torch::Tensor& images_BCHW, const std::array<float, 3>& mean,
+                        const std::array<float, 3>& std);
 
 }  // namespace beit

@@ -15,7 +15,8 @@ torch::Tensor PatchEmbedImpl::forward(const torch::Tensor& images_BCHW) {
   const int64_t height = grid_.rows * patch_size_, width = grid_.columns * patch_size_;
   require(images_BCHW.dim() == 4 && images_BCHW.size(1) == channels_ && images_BCHW.size(2) == height &&
               images_BCHW.size(3) == width,
-          "patch embedding: expected images [B, {}, {}, {}], got [{}]; set --image-size and --patch-size as the model has them",
+          "patch embedding: expected images [B, {}, {}, {}], got [{}]; set --image-size and --patch-size as the model "
+          "has them",
           channels_, height, width, fmt::join(images_BCHW.sizes(), ", "));
   // Kernel equals stride, so the convolution is one matrix product over the patches' pixels.
   const int64_t images = images_BCHW.size(0), p = patch_size_;

@@ -26,10 +26,13 @@ CodeUsage code_usage(const torch::Tensor& counts_K) {
   return usage;
 }
 
-QuantizerImpl::QuantizerImpl(const QuantizerOptions& options, Ranks ranks) : options_(options), ranks_(std::move(ranks)) {
-  require(options.codes >= 1 && options.width >= 1, "quantizer: expected at least one code of width 1, got {} of {}; set --codes and --code-dim",
-          options.codes, options.width);
-  require(options.decay >= 0 && options.decay < 1, "quantizer: expected a decay in [0, 1), got {}; set --code-decay", options.decay);
+QuantizerImpl::QuantizerImpl(const QuantizerOptions& options, Ranks ranks)
+    : options_(options), ranks_(std::move(ranks)) {
+  require(options.codes >= 1 && options.width >= 1,
+          "quantizer: expected at least one code of width 1, got {} of {}; set --codes and --code-dim", options.codes,
+          options.width);
+  require(options.decay >= 0 && options.decay < 1, "quantizer: expected a decay in [0, 1), got {}; set --code-decay",
+          options.decay);
   require(options.revive_threshold >= 0 && options.revive_threshold < 1 && options.revive_every >= 1,
           "quantizer: expected revive_threshold in [0, 1) and revive_every of at least 1, got {} and {}",
           options.revive_threshold, options.revive_every);
@@ -37,7 +40,8 @@ QuantizerImpl::QuantizerImpl(const QuantizerOptions& options, Ranks ranks) : opt
                                              : unit(torch::randn({options.codes, options.width}));
   const auto embedding = register_module("embedding", std::make_shared<torch::nn::Module>());
   weight_KD_ = embedding->register_parameter("weight", first_KD, /*requires_grad=*/false);
-  start_counts_K_ = embedding->register_parameter("cluster_size", torch::zeros({options.codes}), /*requires_grad=*/false);
+  start_counts_K_ =
+      embedding->register_parameter("cluster_size", torch::zeros({options.codes}), /*requires_grad=*/false);
   embed_avg_KD_ = embedding->register_parameter("embed_avg", first_KD.clone(), /*requires_grad=*/false);
   initted_1_ = embedding->register_buffer("initted", torch::full({1}, options.kmeans_start ? 0.0F : 1.0F));
   cluster_size_K_ = register_buffer("cluster_size", torch::zeros({options.codes}));
@@ -87,16 +91,16 @@ void QuantizerImpl::update() {
   discard();
 }
 
-void QuantizerImpl::discard() {
-  staged_counts_K_ = staged_sums_KD_ = staged_z_MD_ = torch::Tensor();
-}
+void QuantizerImpl::discard() { staged_counts_K_ = staged_sums_KD_ = staged_z_MD_ = torch::Tensor(); }
 
 void QuantizerImpl::revive() {
   const double mean_use = recent_counts_K_.sum().item<double>() / static_cast<double>(options_.codes);
   const auto dead_R = recent_counts_K_.lt(options_.revive_threshold * mean_use).nonzero().squeeze(1);
   if (const int64_t dead = dead_R.size(0); dead > 0) {
     const int64_t rows = staged_z_MD_.size(0);
-    const auto row_R = torch::randperm(rows, torch::kInt64).to(dead_R.device()).index_select(0, torch::arange(dead, dead_R.options()).remainder(rows));
+    const auto row_R = torch::randperm(rows, torch::kInt64)
+                           .to(dead_R.device())
+                           .index_select(0, torch::arange(dead, dead_R.options()).remainder(rows));
     auto revived_RD = staged_z_MD_.index_select(0, row_R);
     if (ranks_.rank != 0) revived_RD.zero_();  // rank 0's vectors serve all
     ranks_.sum(revived_RD);
@@ -128,7 +132,8 @@ void QuantizerImpl::start_from_batch(const torch::Tensor& z_MD) {
 }
 
 void QuantizerImpl::set_codebook(const torch::Tensor& codes_KD) {
-  require(codes_KD.sizes() == weight_KD_.sizes(), "quantizer: expected a codebook [{}], got [{}]; set --codes and --code-dim",
+  require(codes_KD.sizes() == weight_KD_.sizes(),
+          "quantizer: expected a codebook [{}], got [{}]; set --codes and --code-dim",
           fmt::join(weight_KD_.sizes(), ", "), fmt::join(codes_KD.sizes(), ", "));
   torch::NoGradGuard no_grad;
   weight_KD_.copy_(codes_KD);
@@ -145,7 +150,8 @@ void QuantizerImpl::reset_usage() {
 }
 
 std::map<std::string, torch::Tensor> QuantizerImpl::progress() const {
-  return {{"train_counts", train_counts_K_}, {"recent_counts", recent_counts_K_},
+  return {{"train_counts", train_counts_K_},
+          {"recent_counts", recent_counts_K_},
           {"updates_since_search", torch::tensor({updates_since_search_})}};
 }
 

@@ -9,13 +9,14 @@
 namespace beit {
 
 struct QuantizerOptions {
-  int64_t codes = 8192;         ///< K
-  int64_t width = 32;           ///< D
-  double decay = 0.99;          ///< of the moving averages, in [0, 1)
-  double beta = 1.0;            ///< weight of the commitment loss
-  bool kmeans_start = true;     ///< the first training batch's k-means gives the first codes
-  double revive_threshold = 0;  ///< a code is dead below this share of the mean use; 0 revives none (the published form)
-  int64_t revive_every = 50;    ///< updates between two searches for dead codes
+  int64_t codes = 8192;      ///< K
+  int64_t width = 32;        ///< D
+  double decay = 0.99;       ///< of the moving averages, in [0, 1)
+  double beta = 1.0;         ///< weight of the commitment loss
+  bool kmeans_start = true;  ///< the first training batch's k-means gives the first codes
+  double revive_threshold =
+      0;                      ///< a code is dead below this share of the mean use; 0 revives none (the published form)
+  int64_t revive_every = 50;  ///< updates between two searches for dead codes
 };
 
 struct Quantized {

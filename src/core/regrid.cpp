@@ -33,7 +33,8 @@ torch::Tensor resize_map(const torch::Tensor& map_BND, const Grid& from, const G
 
 torch::Tensor resize_positions(const torch::Tensor& positions_1TD, const Grid& from, const Grid& to) {
   require(positions_1TD.dim() == 3 && positions_1TD.size(0) == 1 && positions_1TD.size(1) == from.patches() + 1,
-          "position embedding: expected [1, {}, D] for {}x{} patches and CLS, got [{}]; check the file's patch and image size",
+          "position embedding: expected [1, {}, D] for {}x{} patches and CLS, got [{}]; check the file's patch and "
+          "image size",
           from.patches() + 1, from.rows, from.columns, fmt::join(positions_1TD.sizes(), ", "));
   if (from == to) return positions_1TD;
   const auto picture = as_picture(positions_1TD.slice(1, 1).to(torch::kFloat32), from);

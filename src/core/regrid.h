@@ -8,8 +8,8 @@
 
 namespace beit {
 
-/// Images in [0, 1] to float32 [B, 3, height, width] in [0, 1]: bicubic, anti-aliased where they shrink, as Pillow's filter.
-/// Error unless they are [B, 3, H, W] of a floating type.
+/// Images in [0, 1] to float32 [B, 3, height, width] in [0, 1]: bicubic, anti-aliased where they shrink, as Pillow's
+/// filter. Error unless they are [B, 3, H, W] of a floating type.
 torch::Tensor resize_images(const torch::Tensor& images_BCHW, int64_t height, int64_t width);
 
 /// [B, N, D] on one grid to another: bilinear, anti-aliased where it shrinks. Equal grids return the input.

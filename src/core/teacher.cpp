@@ -19,10 +19,12 @@ bool teacher_needs_weights(std::string_view kind) {
 std::shared_ptr<Teacher> make_teacher(const TeacherOptions& options, const Grid& student_grid,
                                       const std::map<std::string, torch::Tensor>& weights) {
   const bool network = teacher_needs_weights(options.kind);
-  require(!network || !weights.empty(), "teacher: expected the weights of {}, got none; name their file with --teacher-weights",
-          options.kind);
-  require(network || weights.empty(), "teacher: expected no weights for {}, which is computed from the pixels, got {} "
-          "tensors; leave --teacher-weights out", options.kind, weights.size());
+  require(!network || !weights.empty(),
+          "teacher: expected the weights of {}, got none; name their file with --teacher-weights", options.kind);
+  require(network || weights.empty(),
+          "teacher: expected no weights for {}, which is computed from the pixels, got {} "
+          "tensors; leave --teacher-weights out",
+          options.kind, weights.size());
   require(student_grid.rows > 0 && student_grid.columns > 0,
           "teacher: expected a student's grid of at least one patch, got {}x{}; check --image-size and --patch-size",
           student_grid.rows, student_grid.columns);

@@ -22,7 +22,8 @@ class ClipAttentionImpl : public torch::nn::Module {
 
   torch::Tensor forward(const torch::Tensor& x_BTD) {
     const int64_t images = x_BTD.size(0), tokens = x_BTD.size(1), width = x_BTD.size(2);
-    const auto qkv = torch::linear(x_BTD, in_proj_weight_, in_proj_bias_).view({images, tokens, 3, heads_, width / heads_});
+    const auto qkv =
+        torch::linear(x_BTD, in_proj_weight_, in_proj_bias_).view({images, tokens, 3, heads_, width / heads_});
     const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);
     const auto y_BHTd = attend(parts[0], parts[1], parts[2], {});
     return out_proj_->forward(y_BHTd.transpose(1, 2).reshape({images, tokens, width}));
@@ -87,9 +88,9 @@ ClipOptions clip_options(const NamedTensors& tower, int64_t heads) {
 
 ClipVisualImpl::ClipVisualImpl(const ClipOptions& options) {
   const int64_t width = options.width;
-  conv1_ = register_module("conv1", torch::nn::Conv2d(torch::nn::Conv2dOptions(3, width, options.patch_size)
-                                                          .stride(options.patch_size)
-                                                          .bias(false)));
+  conv1_ = register_module(
+      "conv1",
+      torch::nn::Conv2d(torch::nn::Conv2dOptions(3, width, options.patch_size).stride(options.patch_size).bias(false)));
   class_embedding_D_ = register_parameter("class_embedding", torch::zeros({width}));
   positional_embedding_TD_ =
       register_parameter("positional_embedding", torch::zeros({options.grid.patches() + 1, width}));

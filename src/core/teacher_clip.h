@@ -22,8 +22,8 @@ struct ClipOptions {
 ClipOptions clip_options(const NamedTensors& tower, int64_t heads = 0);
 
 /// Names in files: those of the original checkpoint without `visual.`: conv1.weight, class_embedding,
-/// positional_embedding, ln_pre.*, transformer.resblocks.N.{ln_1,attn.in_proj_*,attn.out_proj,ln_2,mlp.c_fc,mlp.c_proj}.*,
-/// ln_post.*, proj.
+/// positional_embedding, ln_pre.*,
+/// transformer.resblocks.N.{ln_1,attn.in_proj_*,attn.out_proj,ln_2,mlp.c_fc,mlp.c_proj}.*, ln_post.*, proj.
 class ClipVisualImpl : public torch::nn::Module {
  public:
   explicit ClipVisualImpl(const ClipOptions& options);

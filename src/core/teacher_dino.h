@@ -15,8 +15,8 @@ namespace beit {
 ViTOptions dino_options(const NamedTensors& tower, int64_t heads = 0);
 
 /// Unlike the method's own networks: query, key and value with bias, no layer scale, no relative positions.
-/// Names in files: cls_token, pos_embed, patch_embed.proj.*, blocks.N.{norm1,attn.qkv,attn.proj,norm2,mlp.fc1,mlp.fc2}.*,
-/// norm.*.
+/// Names in files: cls_token, pos_embed, patch_embed.proj.*,
+/// blocks.N.{norm1,attn.qkv,attn.proj,norm2,mlp.fc1,mlp.fc2}.*, norm.*.
 class DinoVisualImpl : public torch::nn::Module {
  public:
   explicit DinoVisualImpl(const ViTOptions& options);

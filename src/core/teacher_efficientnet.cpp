@@ -9,7 +9,8 @@ constexpr int64_t kMapStride = 16;
 
 }  // namespace
 
-EfficientNetTeacher::EfficientNetTeacher(const TeacherOptions& options, const Grid& student_grid, const NamedTensors& file)
+EfficientNetTeacher::EfficientNetTeacher(const TeacherOptions& options, const Grid& student_grid,
+                                         const NamedTensors& file)
     : student_grid_(student_grid),
       grid_(teacher_grid(options.image_size, kMapStride, student_grid, student_grid)),
       network_(file) {}

@@ -28,7 +28,8 @@ torch::Tensor hog(const torch::Tensor& images_BCHW, const Grid& grid) {
   const auto dx = rows.slice(3, 2) - rows.slice(3, 0, width), dy = columns.slice(2, 2) - columns.slice(2, 0, height);
   const auto length = torch::hypot(dx, dy).mul_(0.5);
   // In bins, [0, 9]: atan2 of opposite gradients differ by nine bins.
-  const auto angle = torch::atan2(dy, dx).mul_(kHogOrientations / std::numbers::pi).remainder_(double{kHogOrientations});
+  const auto angle =
+      torch::atan2(dy, dx).mul_(kHogOrientations / std::numbers::pi).remainder_(double{kHogOrientations});
 
   std::vector<torch::Tensor> bins;
   for (int64_t k = 0; k < kHogOrientations; ++k) {
@@ -37,7 +38,8 @@ torch::Tensor hog(const torch::Tensor& images_BCHW, const Grid& grid) {
     bins.push_back(torch::adaptive_avg_pool2d(share.mul_(length), {grid.rows * kHogCells, grid.columns * kHogCells}));
   }
   const int64_t images = images_BCHW.size(0);
-  const auto votes = torch::stack(bins, -1).view({images, 3, grid.rows, kHogCells, grid.columns, kHogCells, kHogOrientations});
+  const auto votes =
+      torch::stack(bins, -1).view({images, 3, grid.rows, kHogCells, grid.columns, kHogCells, kHogOrientations});
   const auto blocks = votes.permute({0, 2, 4, 1, 3, 5, 6}).reshape({images, grid.patches(), 3, kHogWidth / 3});
   const auto norm = (blocks.square().sum(-1, true) + kLeastContrast * kLeastContrast).sqrt_();
   return (blocks / norm).flatten(2);
@@ -45,8 +47,10 @@ torch::Tensor hog(const torch::Tensor& images_BCHW, const Grid& grid) {
 
 HogTeacher::HogTeacher(const TeacherOptions& options, const Grid& student_grid)
     : grid_(student_grid), patch_size_(described_patch_size(options, student_grid)) {
-  require(patch_size_ >= 4, "hog teacher: expected patches of at least 4 pixels, got {}; change --patch-size or "
-          "--teacher-image-size", patch_size_);
+  require(patch_size_ >= 4,
+          "hog teacher: expected patches of at least 4 pixels, got {}; change --patch-size or "
+          "--teacher-image-size",
+          patch_size_);
 }
 
 torch::Tensor HogTeacher::target(const torch::Tensor& images_BCHW) {

@@ -26,10 +26,12 @@ torch::Tensor normalised_patches(const torch::Tensor& images_BCHW, const Grid& g
 int64_t described_patch_size(const TeacherOptions& options, const Grid& student_grid) {
   const int64_t shorter = std::min(student_grid.rows, student_grid.columns);
   require(options.image_size >= 0 && options.image_size % shorter == 0,
-          "{} teacher: expected an image size that is a multiple of the grid's {} patches, got {}; change --teacher-image-size",
+          "{} teacher: expected an image size that is a multiple of the grid's {} patches, got {}; change "
+          "--teacher-image-size",
           options.kind, shorter, options.image_size);
   const int64_t patch_size = options.image_size > 0 ? options.image_size / shorter : options.patch_size;
-  require(patch_size > 0, "{} teacher: expected a positive patch size, got {}; change --patch-size", options.kind, patch_size);
+  require(patch_size > 0, "{} teacher: expected a positive patch size, got {}; change --patch-size", options.kind,
+          patch_size);
   return patch_size;
 }
 

@@ -13,8 +13,8 @@ namespace beit {
 /// Images [B, 3, H, W], H and W the grid times one patch size of at least 1; Error otherwise.
 torch::Tensor normalised_patches(const torch::Tensor& images_BCHW, const Grid& grid);
 
-/// Pixels along the side of a patch that a hand-made target describes: `image_size` over the grid's shorter side, or the
-/// options' patch_size. Error where they do not divide or are not positive.
+/// Pixels along the side of a patch that a hand-made target describes: `image_size` over the grid's shorter side, or
+/// the options' patch_size. Error where they do not divide or are not positive.
 int64_t described_patch_size(const TeacherOptions& options, const Grid& student_grid);
 
 class PixelTeacher : public Teacher {

@@ -34,8 +34,8 @@ TokenizerImpl::TokenizerImpl(const TokenizerOptions& options, Ranks ranks) : opt
 }
 
 Quantized TokenizerImpl::encode(const torch::Tensor& images_BCHW) {
-  const auto seen_BCHW = options_.input == InputForm::kDefault ? images_BCHW * 2 - 1
-                                                               : normalise(images_BCHW, kImagenetMean, kImagenetStd);
+  const auto seen_BCHW =
+      options_.input == InputForm::kDefault ? images_BCHW * 2 - 1 : normalise(images_BCHW, kImagenetMean, kImagenetStd);
   return quantize_->forward(encode_task_layer_->forward(encoder_->patch_tokens(seen_BCHW).to(torch::kFloat32)));
 }
 
@@ -46,14 +46,16 @@ torch::Tensor TokenizerImpl::codes(const torch::Tensor& images_BCHW) {
 
 torch::Tensor TokenizerImpl::decode(const torch::Tensor& codes_BNC) {
   const Grid& grid = options_.encoder.grid;
-  const auto map_BCHW = codes_BNC.transpose(1, 2).reshape({codes_BNC.size(0), codes_BNC.size(2), grid.rows, grid.columns});
+  const auto map_BCHW =
+      codes_BNC.transpose(1, 2).reshape({codes_BNC.size(0), codes_BNC.size(2), grid.rows, grid.columns});
   return decode_task_layer_->forward(decoder_->patch_tokens(map_BCHW));
 }
 
 VqkdLoss TokenizerImpl::forward(const torch::Tensor& images_BCHW, const torch::Tensor& target_BNF) {
   const int64_t patches = options_.encoder.grid.patches();
   require(target_BNF.dim() == 3 && target_BNF.size(1) == patches && target_BNF.size(2) == options_.target_width,
-          "tokenizer: expected the teacher's features as [B, {}, {}], got [{}]; the teacher's grid and width must be the tokenizer's",
+          "tokenizer: expected the teacher's features as [B, {}, {}], got [{}]; the teacher's grid and width must be "
+          "the tokenizer's",
           patches, options_.target_width, fmt::join(target_BNF.sizes(), ", "));
   const auto quantized = encode(images_BCHW);
   VqkdLoss loss;

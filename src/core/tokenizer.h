@@ -16,12 +16,12 @@ enum class InputForm {
 };
 
 struct TokenizerOptions {
-  ViTOptions encoder;              ///< absolute positions, no layer scale
+  ViTOptions encoder;  ///< absolute positions, no layer scale
   int64_t decoder_width = 768;
-  int64_t decoder_depth = 3;       ///< published: 1 or 3
+  int64_t decoder_depth = 3;  ///< published: 1 or 3
   int64_t decoder_heads = 12;
   QuantizerOptions quantizer;
-  int64_t target_width = 512;      ///< F: CLIP 512, DINO 768
+  int64_t target_width = 512;  ///< F: CLIP 512, DINO 768
   InputForm input = InputForm::kDefault;
 };
 
@@ -29,7 +29,7 @@ struct VqkdLoss {
   torch::Tensor total;           ///< reconstruction + commitment
   torch::Tensor reconstruction;  ///< mean of 1 - cosine(prediction, target)
   torch::Tensor commitment;
-  torch::Tensor ids_BN;          ///< the codes
+  torch::Tensor ids_BN;  ///< the codes
 };
 
 /// Names in files: encoder.*, encode_task_layer.{0,2}.*, quantize.*, decoder.*, decode_task_layer.{0,2}.*.

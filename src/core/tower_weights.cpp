@@ -13,7 +13,8 @@ namespace {
 void add_names(std::string& text, const std::vector<std::string>& names, std::string_view kind) {
   if (names.empty()) return;
   constexpr size_t kShown = 3;
-  const std::vector<std::string> first(names.begin(), names.begin() + static_cast<int64_t>(std::min(names.size(), kShown)));
+  const std::vector<std::string> first(names.begin(),
+                                       names.begin() + static_cast<int64_t>(std::min(names.size(), kShown)));
   text += fmt::format("{}{} {} ({}{})", text.empty() ? "" : ", ", names.size(), kind, fmt::join(first, ", "),
                       names.size() > kShown ? ", ..." : "");
 }
@@ -30,10 +31,13 @@ NamedTensors tower_weights(const NamedTensors& file, std::string_view anchor, st
     const auto prefix = view.substr(0, view.size() - anchor.size());
     if (prefix.empty() || prefix.ends_with('.')) prefixes.emplace_back(prefix);
   }
-  require(!prefixes.empty(), "{}: expected a tensor '{}', got {} others; --teacher-weights names another network's file, "
-          "or --teacher another kind", what, anchor, file.size());
-  require(prefixes.size() == 1, "{}: expected one network, got '{}' under {} prefixes ('{}'); keep the wanted one alone",
-          what, anchor, prefixes.size(), fmt::join(prefixes, "', '"));
+  require(!prefixes.empty(),
+          "{}: expected a tensor '{}', got {} others; --teacher-weights names another network's file, "
+          "or --teacher another kind",
+          what, anchor, file.size());
+  require(prefixes.size() == 1,
+          "{}: expected one network, got '{}' under {} prefixes ('{}'); keep the wanted one alone", what, anchor,
+          prefixes.size(), fmt::join(prefixes, "', '"));
   NamedTensors tower;
   for (const auto& [name, tensor] : file) {
     if (!name.starts_with(prefixes[0])) continue;
@@ -48,8 +52,8 @@ const torch::Tensor& tower_tensor(const NamedTensors& weights, const std::string
                                   std::string_view what) {
   const auto found = weights.find(name);
   require(found != weights.end() && found->second.dim() == dimensions && found->second.numel() > 0,
-          "{}: expected a tensor '{}' with {} dimensions, got {}; --teacher-weights names another network's file", what, name,
-          dimensions, found == weights.end() ? "none" : sizes(found->second));
+          "{}: expected a tensor '{}' with {} dimensions, got {}; --teacher-weights names another network's file", what,
+          name, dimensions, found == weights.end() ? "none" : sizes(found->second));
   return found->second;
 }
 
@@ -62,20 +66,23 @@ int64_t count_blocks(const NamedTensors& weights, std::string_view list, std::st
     // A file cannot hold more blocks than tensors: the lying number then shows as an unexpected tensor.
     if (number < static_cast<int64_t>(weights.size())) count = std::max(count, number + 1);
   }
-  require(count > 0, "{}: expected tensors '{}0.*', got none; --teacher-weights names another network's file", what, list);
+  require(count > 0, "{}: expected tensors '{}0.*', got none; --teacher-weights names another network's file", what,
+          list);
   return count;
 }
 
 int64_t tower_heads(int64_t width, int64_t wanted, std::string_view what) {
   const int64_t heads = wanted > 0 ? wanted : width / 64;
   require(wanted >= 0 && heads > 0 && width % heads == 0 && (wanted > 0 || width % 64 == 0),
-          "{}: expected {}, got a width of {} and {} heads; --teacher-weights names an unusual network, give its heads", what,
-          wanted > 0 ? "a width that is a multiple of the heads" : "a width that is a multiple of 64", width, heads);
+          "{}: expected {}, got a width of {} and {} heads; --teacher-weights names an unusual network, give its heads",
+          what, wanted > 0 ? "a width that is a multiple of the heads" : "a width that is a multiple of 64", width,
+          heads);
   return heads;
 }
 
 int64_t square_grid_side(int64_t tokens, std::string_view what) {
-  const auto side = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(std::max<int64_t>(tokens - 1, 0)))));
+  const auto side =
+      static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(std::max<int64_t>(tokens - 1, 0)))));
   require(side > 0 && side * side + 1 == tokens,
           "{}: expected positions of CLS and a square grid of patches, got {} rows; --teacher-weights names another "
           "network's file",

@@ -31,13 +31,16 @@ void ViTImpl::init(const InitOptions& init) {
 }
 
 torch::Tensor ViTImpl::embed(const torch::Tensor& patches_BND) {
-  const auto x_BTD = torch::cat({cls_token_.expand({patches_BND.size(0), -1, -1}).to(patches_BND.dtype()), patches_BND}, 1);
+  const auto x_BTD =
+      torch::cat({cls_token_.expand({patches_BND.size(0), -1, -1}).to(patches_BND.dtype()), patches_BND}, 1);
   return pos_embed_.defined() ? x_BTD + pos_embed_ : x_BTD;
 }
 
 torch::Tensor ViTImpl::shared_bias() { return rel_pos_bias_.is_empty() ? torch::Tensor() : rel_pos_bias_->forward(); }
 
-torch::Tensor ViTImpl::tokens(const torch::Tensor& images_BCHW) { return layers(images_BCHW, {options_.depth}).front(); }
+torch::Tensor ViTImpl::tokens(const torch::Tensor& images_BCHW) {
+  return layers(images_BCHW, {options_.depth}).front();
+}
 
 torch::Tensor ViTImpl::patch_tokens(const torch::Tensor& images_BCHW) {
   return norm_->forward(tokens(images_BCHW).slice(1, 1));
@@ -45,7 +48,8 @@ torch::Tensor ViTImpl::patch_tokens(const torch::Tensor& images_BCHW) {
 
 std::vector<torch::Tensor> ViTImpl::layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers) {
   require(!layers.empty() && layers.front() >= 1 && layers.back() <= options_.depth && std::ranges::is_sorted(layers),
-          "vit: expected rising layers between 1 and {}, got [{}]; check --layer", options_.depth, fmt::join(layers, ", "));
+          "vit: expected rising layers between 1 and {}, got [{}]; check --layer", options_.depth,
+          fmt::join(layers, ", "));
   auto x_BTD = embed(patch_embed_->forward(images_BCHW));
   const auto bias_HTT = shared_bias();
   std::vector<torch::Tensor> found;

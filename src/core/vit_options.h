@@ -14,15 +14,15 @@ enum class RelPos {
 };
 
 struct ViTOptions {
-  Grid grid;                    ///< patches of an image
-  int64_t patch_size = 16;      ///< pixels
-  int64_t channels = 3;         ///< of the input
-  int64_t width = 768;          ///< D, of a token
-  int64_t depth = 12;           ///< blocks
-  int64_t heads = 12;           ///< divides the width
-  double mlp_ratio = 4.0;       ///< hidden width of the MLP over width
-  double drop_path = 0.0;       ///< stochastic depth of the last block, rising linearly from 0; in [0, 1)
-  double layer_scale = 0.0;     ///< initial value of the gammas; 0 leaves them out
+  Grid grid;                      ///< patches of an image
+  int64_t patch_size = 16;        ///< pixels
+  int64_t channels = 3;           ///< of the input
+  int64_t width = 768;            ///< D, of a token
+  int64_t depth = 12;             ///< blocks
+  int64_t heads = 12;             ///< divides the width
+  double mlp_ratio = 4.0;         ///< hidden width of the MLP over width
+  double drop_path = 0.0;         ///< stochastic depth of the last block, rising linearly from 0; in [0, 1)
+  double layer_scale = 0.0;       ///< initial value of the gammas; 0 leaves them out
   bool absolute_position = true;  ///< learnt position embedding
   RelPos relative_position = RelPos::kNone;
 };

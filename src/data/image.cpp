@@ -44,14 +44,10 @@ ImageFormat image_format(std::span<const uint8_t> bytes) {
 
 torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name) {
   switch (image_format(bytes)) {
-    case ImageFormat::kJpeg:
-      return decode_jpeg(bytes, name);
-    case ImageFormat::kPng:
-      return decode_png(bytes, name);
-    case ImageFormat::kWebp:
-      return decode_webp(bytes, name);
-    case ImageFormat::kUnknown:
-      break;
+    case ImageFormat::kJpeg: return decode_jpeg(bytes, name);
+    case ImageFormat::kPng: return decode_png(bytes, name);
+    case ImageFormat::kWebp: return decode_webp(bytes, name);
+    case ImageFormat::kUnknown: break;
   }
   fail("{}: expected a JPEG, PNG or WebP image, got {}; convert or remove it", name,
        bytes.empty() ? "an empty file" : "other bytes");

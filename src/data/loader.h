@@ -41,8 +41,7 @@ struct LoaderOptions {
   bool shuffle = true;    ///< another order in each epoch; else the dataset's
   bool drop_last = true;  ///< leave out an incomplete last batch
   OnDamage on_damage = OnDamage::kReplace;
-  int64_t queued_batches =
-      4;  ///< batches held in memory at most, those in work among them; besides, one image a worker
+  int64_t queued_batches = 4;  ///< held in memory at most, those in work among them; besides, one image a worker
 };
 
 struct Batch {

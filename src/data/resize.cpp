@@ -16,14 +16,10 @@ constexpr int32_t kHalf = 1 << (kWeightBits - 1);
 
 double support(Filter filter) {
   switch (filter) {
-    case Filter::kBox:
-      return 0.5;
-    case Filter::kBilinear:
-      return 1.0;
-    case Filter::kBicubic:
-      return 2.0;
-    case Filter::kLanczos:
-      return 3.0;
+    case Filter::kBox: return 0.5;
+    case Filter::kBilinear: return 1.0;
+    case Filter::kBicubic: return 2.0;
+    case Filter::kLanczos: return 3.0;
   }
   return 0.0;
 }
@@ -34,15 +30,12 @@ double weight(Filter filter, double x) {
   constexpr double a = -0.5;
   const double distance = std::abs(x);
   switch (filter) {
-    case Filter::kBox:
-      return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
-    case Filter::kBilinear:
-      return std::max(0.0, 1.0 - distance);
+    case Filter::kBox: return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+    case Filter::kBilinear: return std::max(0.0, 1.0 - distance);
     case Filter::kBicubic:
       if (distance < 1.0) return ((a + 2.0) * distance - (a + 3.0)) * distance * distance + 1.0;
       return distance < 2.0 ? (((distance - 5.0) * distance + 8.0) * distance - 4.0) * a : 0.0;
-    case Filter::kLanczos:
-      return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
+    case Filter::kLanczos: return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
   }
   return 0.0;
 }

@@ -12,8 +12,7 @@ namespace beit {
 
 struct TokenizerViewOptions {
   ImageSize size;
-  double min_crop =
-      0.08;  ///< least share of the area that a random crop keeps; 1: the evaluation view instead of a crop
+  double min_crop = 0.08;  ///< least share of the area that a random crop keeps; 1: the evaluation view, no crop
 };
 
 struct TokenizerView {

@@ -54,8 +54,10 @@ void remove_older(const fs::path& run_folder, int64_t step, int64_t keep_last) {
 }  // namespace
 
 void write_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, int64_t keep_last) {
-  require(keep_last >= 1 && checkpoint.step >= 0, "checkpoint: expected step >= 0 and keep_last >= 1, got {} and {}; "
-          "keep at least one", checkpoint.step, keep_last);
+  require(keep_last >= 1 && checkpoint.step >= 0,
+          "checkpoint: expected step >= 0 and keep_last >= 1, got {} and {}; "
+          "keep at least one",
+          checkpoint.step, keep_last);
   const fs::path folder = checkpoint_folder(run_folder);
   std::error_code error;
   fs::create_directories(folder, error);
@@ -63,7 +65,8 @@ void write_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, 
           error.message());
   auto metadata = checkpoint.metadata;
   metadata[std::string(kStep)] = std::to_string(checkpoint.step);
-  write_safetensors(folder / fmt::format("{}{:08d}{}", kPrefix, checkpoint.step, kEnding), checkpoint.tensors, metadata);
+  write_safetensors(folder / fmt::format("{}{:08d}{}", kPrefix, checkpoint.step, kEnding), checkpoint.tensors,
+                    metadata);
   remove_older(run_folder, checkpoint.step, keep_last);
 }
 
@@ -77,8 +80,10 @@ Checkpoint read_checkpoint(const fs::path& path) {
   TensorFile file = read_safetensors(path);
   const auto found = file.metadata.find(std::string(kStep));
   const auto step = found == file.metadata.end() ? std::nullopt : parse_step(found->second);
-  require(step.has_value(), "{}: expected a checkpoint, got a safetensors file without its step; name a file in a "
-          "run's checkpoints folder", path.string());
+  require(step.has_value(),
+          "{}: expected a checkpoint, got a safetensors file without its step; name a file in a "
+          "run's checkpoints folder",
+          path.string());
   file.metadata.erase(found);
   return {.step = *step, .tensors = std::move(file.tensors), .metadata = std::move(file.metadata)};
 }

@@ -95,7 +95,10 @@ class Unpickler {
         break;
       }
       case 'R': reduce(); break;
-      case 'b': pop(); top(); break;  // attributes of an object: the containers' own are of no use here
+      case 'b':  // attributes of an object: the containers' own are of no use here
+        pop();
+        top();
+        break;
       case 'Q': push({.kind = Kind::kPersistent, .items = pop_last(1)}); break;
       default: damaged("expected an opcode of plain data, got 0x{:02x}", opcode);
     }

@@ -26,16 +26,32 @@ constexpr size_t kTextLimit = size_t{1} << 26;  // of all names and texts togeth
 constexpr std::string_view kRemedy = "the file is damaged: fetch or save it again";
 
 // What a state dict may name. The place of a storage type here is its place in kDtypes.
-constexpr auto kGlobals = std::to_array<std::string_view>(
-    {"torch.FloatStorage",           "torch.DoubleStorage",     "torch.HalfStorage", "torch.BFloat16Storage",
-     "torch.LongStorage",            "torch.IntStorage",        "torch.ShortStorage", "torch.CharStorage",
-     "torch.ByteStorage",            "torch.BoolStorage",       "torch.cuda.FloatStorage", "torch.cuda.DoubleStorage",
-     "torch.cuda.HalfStorage",       "torch.cuda.BFloat16Storage", "torch.cuda.LongStorage", "torch.cuda.IntStorage",
-     "torch.cuda.ShortStorage",      "torch.cuda.CharStorage",  "torch.cuda.ByteStorage", "torch.cuda.BoolStorage",
-     "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"});
-constexpr auto kDtypes = std::to_array({torch::kFloat32, torch::kFloat64, torch::kFloat16, torch::kBFloat16,
-                                        torch::kInt64, torch::kInt32, torch::kInt16, torch::kInt8, torch::kUInt8,
-                                        torch::kBool});
+constexpr std::array<std::string_view, 23> kGlobals = {"torch.FloatStorage",
+                                                       "torch.DoubleStorage",
+                                                       "torch.HalfStorage",
+                                                       "torch.BFloat16Storage",
+                                                       "torch.LongStorage",
+                                                       "torch.IntStorage",
+                                                       "torch.ShortStorage",
+                                                       "torch.CharStorage",
+                                                       "torch.ByteStorage",
+                                                       "torch.BoolStorage",
+                                                       "torch.cuda.FloatStorage",
+                                                       "torch.cuda.DoubleStorage",
+                                                       "torch.cuda.HalfStorage",
+                                                       "torch.cuda.BFloat16Storage",
+                                                       "torch.cuda.LongStorage",
+                                                       "torch.cuda.IntStorage",
+                                                       "torch.cuda.ShortStorage",
+                                                       "torch.cuda.CharStorage",
+                                                       "torch.cuda.ByteStorage",
+                                                       "torch.cuda.BoolStorage",
+                                                       "torch._utils._rebuild_tensor",
+                                                       "torch._utils._rebuild_tensor_v2",
+                                                       "torch._utils._rebuild_parameter"};
+constexpr auto kDtypes =
+    std::to_array({torch::kFloat32, torch::kFloat64, torch::kFloat16, torch::kBFloat16, torch::kInt64, torch::kInt32,
+                   torch::kInt16, torch::kInt8, torch::kUInt8, torch::kBool});
 
 struct Storage {
   torch::ScalarType type;
@@ -124,8 +140,8 @@ class LegacyReader {
   void read_storage(const Value& key) {
     const auto found = storages_.find(key.text);
     require(found != storages_.end() && !found->second.data.defined(),
-            "{}: storage {}: expected one that a tensor uses, listed once, got another at offset {}; {}",
-            file_->name(), printable(key.text), key.offset, kRemedy);
+            "{}: storage {}: expected one that a tensor uses, listed once, got another at offset {}; {}", file_->name(),
+            printable(key.text), key.offset, kRemedy);
     Storage& storage = found->second;
     const auto item = static_cast<int64_t>(torch::elementSize(storage.type));
     const int64_t left = static_cast<int64_t>(file_->bytes().size()) - at_ - static_cast<int64_t>(sizeof(int64_t));
@@ -133,7 +149,8 @@ class LegacyReader {
     if (left >= 0) std::memcpy(&stated, file_->bytes().data() + at_, sizeof stated);
     require(stated == storage.elements && stated <= left / item,
             "{}: storage {}: expected {} elements of {} bytes at offset {}, got {} and {} bytes left; {}",
-            file_->name(), printable(key.text), storage.elements, item, at_, stated, std::max<int64_t>(left, 0), kRemedy);
+            file_->name(), printable(key.text), storage.elements, item, at_, stated, std::max<int64_t>(left, 0),
+            kRemedy);
     at_ += static_cast<int64_t>(sizeof stated);
     const bool is_bool = storage.type == torch::kBool;  // read as bytes: a bool of 2 would be undefined
     storage.data = torch::empty({stated}, is_bool ? torch::kUInt8 : storage.type);
@@ -150,7 +167,9 @@ class LegacyReader {
     require(depth <= kDepthLimit && text_bytes_ <= kTextLimit,
             "{}: {}: expected at most {} levels and {} bytes of names and texts, got more at offset {}; {}",
             file_->name(), printable(name), kDepthLimit, kTextLimit, value.offset, kRemedy);
-    const auto inner = [&](std::string_view key) { return depth == 0 ? std::string(key) : fmt::format("{}.{}", name, key); };
+    const auto inner = [&](std::string_view key) {
+      return depth == 0 ? std::string(key) : fmt::format("{}.{}", name, key);
+    };
     switch (value.kind) {
       case Kind::kDict:
         for (size_t i = 0; i < value.items.size(); i += 2) {
@@ -180,8 +199,9 @@ class LegacyReader {
 
   template <class Map>
   void add(Map& map, const std::string& name, typename Map::mapped_type value, int64_t offset) {
-    require(map.emplace(name, std::move(value)).second, "{}: {}: expected each name once, got it again at offset {}; {}",
-            file_->name(), printable(name), offset, kRemedy);
+    require(map.emplace(name, std::move(value)).second,
+            "{}: {}: expected each name once, got it again at offset {}; {}", file_->name(), printable(name), offset,
+            kRemedy);
   }
 
   /// The tensor that a recorded call would have built: a storage, an offset into it, sizes and strides.

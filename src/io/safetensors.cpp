@@ -112,8 +112,9 @@ Entry read_entry(const std::string& name, const Json& stated, const std::string&
           "{}: expected a dtype, got none; {}", where, kRemedy);
   require(stated.contains("shape") && whole_numbers(stated["shape"]),
           "{}: expected a shape of whole numbers, got another; {}", where, kRemedy);
-  require(stated.contains("data_offsets") && whole_numbers(stated["data_offsets"]) && stated["data_offsets"].size() == 2,
-          "{}: expected data_offsets of two whole numbers, got others; {}", where, kRemedy);
+  require(
+      stated.contains("data_offsets") && whole_numbers(stated["data_offsets"]) && stated["data_offsets"].size() == 2,
+      "{}: expected data_offsets of two whole numbers, got others; {}", where, kRemedy);
 
   const auto dtype = std::ranges::find(kDtypes, stated["dtype"].get_ref<const std::string&>(), &Dtype::name);
   require(dtype != kDtypes.end(), "{}: expected a dtype that LibTorch has, got {}; convert the tensor", where,
@@ -133,14 +134,15 @@ void check_size(const Entry& entry, const std::string& where, uint64_t data_begi
   }
   if (empty) bytes = 0;
   require(fits && static_cast<uint64_t>(bytes) == entry.end - entry.begin,
-          "{}: expected as many bytes as shape and dtype say, got {} at offset {}; {}", where,
-          entry.end - entry.begin, data_begin + entry.begin, kRemedy);
+          "{}: expected as many bytes as shape and dtype say, got {} at offset {}; {}", where, entry.end - entry.begin,
+          data_begin + entry.begin, kRemedy);
 }
 
 torch::Tensor view_of(const std::shared_ptr<const MappedFile>& file, const Entry& entry, uint64_t data_begin) {
   uint8_t* const start = file->bytes().data() + data_begin + entry.begin;
   const auto view = [&](torch::IntArrayRef shape, torch::ScalarType type) {
-    return torch::from_blob(start, shape, [file](void*) {}, torch::TensorOptions().dtype(type));
+    return torch::from_blob(
+        start, shape, [file](void*) {}, torch::TensorOptions().dtype(type));
   };
   if (entry.type == torch::kBool) return view(entry.shape, torch::kUInt8).ne(0);  // a bool of 2 would be undefined
   if (reinterpret_cast<uintptr_t>(start) % torch::elementSize(entry.type) == 0) return view(entry.shape, entry.type);

@@ -25,8 +25,7 @@ LoadReport compare(const TensorMap& own, const TensorMap& tensors) {
     if (found == tensors.end()) {
       report.missing.push_back(name);
     } else if (found->second.sizes() != tensor.sizes()) {
-      report.wrong_shape.push_back(
-          fmt::format("{}: expected {}, got {}", name, shape(tensor), shape(found->second)));
+      report.wrong_shape.push_back(fmt::format("{}: expected {}, got {}", name, shape(tensor), shape(found->second)));
     }
   }
   for (const auto& [name, tensor] : tensors) {
@@ -50,8 +49,8 @@ void list(std::vector<std::string>& parts, const std::vector<std::string>& names
   if (names.empty()) return;
   const std::vector<std::string> first(names.begin(),
                                        names.begin() + static_cast<ptrdiff_t>(std::min(names.size(), kNamed)));
-  parts.push_back(fmt::format("{} {} ({}{})", names.size(), kind, fmt::join(first, ", "),
-                              names.size() > kNamed ? ", ..." : ""));
+  parts.push_back(
+      fmt::format("{} {} ({}{})", names.size(), kind, fmt::join(first, ", "), names.size() > kNamed ? ", ..." : ""));
 }
 
 }  // namespace
@@ -60,8 +59,10 @@ TensorFile read_weights(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   const bool is_run = fs::is_directory(path);
   const fs::path file = is_run ? path / "model.safetensors" : path;
-  require(!is_run || fs::exists(file), "{}: expected a run folder with model.safetensors, got a folder without; name "
-          "a weights file or a run that has saved one", path.string());
+  require(!is_run || fs::exists(file),
+          "{}: expected a run folder with model.safetensors, got a folder without; name "
+          "a weights file or a run that has saved one",
+          path.string());
   std::array<uint8_t, 9> start{};
   {
     const auto mapped = MappedFile::open(file);
@@ -69,7 +70,8 @@ TensorFile read_weights(const std::filesystem::path& path) {
   }
   const bool is_pickle = start[0] == 0x80, is_zip = start[0] == 'P' && start[1] == 'K';
   if (is_pickle || is_zip) return read_pth(file);
-  require(start[8] == '{', "{}: expected safetensors or PyTorch's .pth, got other bytes at offset 0; name a weights file",
+  require(start[8] == '{',
+          "{}: expected safetensors or PyTorch's .pth, got other bytes at offset 0; name a weights file",
           file.string());
   return read_safetensors(file);
 }
@@ -94,8 +96,9 @@ void load_state_dict_strict(torch::nn::Module& module, const TensorMap& tensors,
   list(parts, report.missing, "missing");
   list(parts, report.unexpected, "unexpected");
   list(parts, report.wrong_shape, "of another shape");
-  require(report.complete(), "{}: expected the {} tensors of this model, got {}; use the file of the same model and sizes",
-          what, own.size(), fmt::join(parts, ", "));
+  require(report.complete(),
+          "{}: expected the {} tensors of this model, got {}; use the file of the same model and sizes", what,
+          own.size(), fmt::join(parts, ", "));
   copy_fitting(own, tensors);
 }
 

@@ -18,9 +18,9 @@ TensorFile read_weights(const std::filesystem::path& path);
 
 /// What did not fit, by name; wrong_shape entries read "NAME: expected [2, 3], got [3, 2]".
 struct LoadReport {
-  std::vector<std::string> missing;     ///< in the module, not in the map: left as they were
-  std::vector<std::string> unexpected;  ///< in the map, not in the module
-  std::vector<std::string> wrong_shape; ///< in both: left as they were
+  std::vector<std::string> missing;      ///< in the module, not in the map: left as they were
+  std::vector<std::string> unexpected;   ///< in the map, not in the module
+  std::vector<std::string> wrong_shape;  ///< in both: left as they were
   bool complete() const { return missing.empty() && unexpected.empty() && wrong_shape.empty(); }
 };
 

@@ -35,7 +35,8 @@ AdamW::AdamW(const torch::nn::Module& model, const AdamWOptions& options) : opti
   for (const auto& item : model.named_parameters()) {
     const torch::Tensor& value = item.value();
     if (!value.requires_grad()) continue;
-    const int64_t layers_above = options.layer_decay == 1.0 ? 0 : options.depth + 1 - layer_of(item.key(), options.depth);
+    const int64_t layers_above =
+        options.layer_decay == 1.0 ? 0 : options.depth + 1 - layer_of(item.key(), options.depth);
     const double lr_scale = std::pow(options.layer_decay, static_cast<double>(layers_above));
     const double weight_decay = decays(item.key(), value) ? options.weight_decay : 0.0;
     auto group = std::ranges::find_if(

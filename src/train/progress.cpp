@@ -16,7 +16,10 @@ std::string readable_seconds(double seconds) {
 }
 
 Progress::Progress(int64_t first_step, int64_t steps, int64_t images_per_step, bool shown)
-    : first_step_(first_step), steps_(steps), images_per_step_(images_per_step), shown_(shown && isatty(STDERR_FILENO)) {}
+    : first_step_(first_step),
+      steps_(steps),
+      images_per_step_(images_per_step),
+      shown_(shown && isatty(STDERR_FILENO)) {}
 
 Progress::~Progress() { clear(); }
 
