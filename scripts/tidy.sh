@@ -10,4 +10,5 @@ mkdir -p build/tidy
 sed -E 's/ (-fpch-preprocess|-Winvalid-pch|-Wno-stringop-overflow|-Wno-restrict|-include [^ ]*cmake_pch.hxx)//g' \
   "$build/compile_commands.json" >build/tidy/compile_commands.json
 [ $# -gt 0 ] || mapfile -t sources < <(find src -name '*.cpp' | sort)
-printf '%s\n' "${@:-${sources[@]}}" | xargs -P "$(scripts/jobs.sh)" -n 1 clang-tidy -p build/tidy --quiet
+printf '%s\n' "${@:-${sources[@]}}" |
+  xargs -P "$(scripts/jobs.sh)" -n 1 clang-tidy -p build/tidy --quiet 2> >(grep -v 'warnings* generated' >&2)

@@ -93,7 +93,7 @@ FeaturePooling feature_pooling(std::string_view name) {
   if (name == "mean") return FeaturePooling::kMean;
   if (name == "cls") return FeaturePooling::kCls;
   if (name == "both") return FeaturePooling::kBoth;
-  fail("probe: expected pooling mean, cls or both, got '{}'; check --pool", name);
+  fail("probe: expected pooling mean, cls or both, got '{}'; check --pooling", name);
 }
 
 torch::Tensor pool(const torch::Tensor& tokens_BTD, FeaturePooling pooling) {
