@@ -104,9 +104,11 @@ OptionList describe(TeacherChoice& o) {
        .help = "file with the teacher's weights; hog and pixels need none",
        .value_name = "FILE"},
       {.name = "teacher-image-size", .value = &o.teacher_image_size, .help = "pixels of a side; 0: the teacher's own"},
-      {.name = "cache-teacher",
-       .value = &o.cache_teacher,
-       .help = "compute its features once, of a fixed view and its mirror image"},
+      {.name = "teacher-cache",
+       .value = &o.teacher_cache,
+       .help = "file of its features for each image and its mirror image, made if it is missing; wants --min-crop 1 "
+               "and memory for all of it",
+       .value_name = "FILE"},
   };
 }
 
@@ -119,16 +121,31 @@ OptionList describe(MimChoice& o) {
       {.name = "tokenizer-image-size",
        .value = &o.tokenizer_image_size,
        .help = "pixels of a side of the tokenizer's view; 0: the tokenizer's own"},
-      {.name = "masked-patches", .value = &o.masked_patches, .help = "of an image, exactly"},
+      {.name = "masked-patches",
+       .value = &o.masked_patches,
+       .help = "of an image, exactly; 0: 75 of 196, or that share"},
       {.name = "min-mask-block", .value = &o.min_mask_block, .help = "patches of the smallest masked block"},
       {.name = "cls-branch", .value = &o.cls_branch, .help = "CLS patch aggregation"},
       {.name = "early-layers",
        .value = &o.early_layers,
-       .help = "block after which the CLS branch takes its patch tokens"},
+       .help = "block after which the CLS branch takes its patch tokens; 0: 9 of 12, 21 of 24, else three quarters"},
       {.name = "head-layers", .value = &o.head_layers, .help = "blocks of the CLS branch"},
       {.name = "shared-head", .value = &o.shared_head, .help = "one head for both branches"},
       {.name = "layer-scale", .value = &o.layer_scale, .help = "initial value; 0: none"},
   };
+}
+
+void resolve(MimChoice& o, const ModelOptions& model) {
+  const int64_t patches = grid_of(model).patches();
+  if (o.masked_patches == 0) o.masked_patches = std::max<int64_t>(1, (75 * patches + 98) / 196);
+  if (o.early_layers == 0) o.early_layers = model.depth == 24 ? 21 : std::max<int64_t>(1, model.depth * 3 / 4);
+  require(o.masked_patches > 0 && o.masked_patches <= patches,
+          "mim: expected between 1 and all {} patches masked, got {}; set --masked-patches", patches, o.masked_patches);
+  require(o.min_mask_block > 0, "mim: expected a smallest block of at least 1 patch, got {}; set --min-mask-block",
+          o.min_mask_block);
+  require(!o.cls_branch || (o.early_layers >= 1 && o.early_layers <= model.depth && o.head_layers >= 1),
+          "mim: expected early-layers between 1 and the depth {} and head-layers of at least 1, got {} and {}",
+          model.depth, o.early_layers, o.head_layers);
 }
 
 OptionList describe(DataOptions& o) {
@@ -166,6 +183,7 @@ OptionList describe(TrainOptions& o) {
        .help = "auto: go on where the run folder's last checkpoint stands; never: start anew; or a checkpoint",
        .value_name = "auto|never|PATH"},
       {.name = "log-every", .value = &o.log_every, .help = "steps between two lines of the log"},
+      {.name = "val-every", .value = &o.val_every, .help = "epochs between two validations; the last is always done"},
   };
 }
 

@@ -41,39 +41,41 @@ OptionList describe(CodebookOptions&);
 
 struct TeacherChoice {
   std::string teacher = "clip";
-  std::string teacher_weights;
+  std::string teacher_weights = {};
   int64_t teacher_image_size = 0;  ///< pixels; 0: the teacher's own
-  bool cache_teacher = false;      ///< features of a fixed view and its mirror image, computed once
+  std::string teacher_cache = {};  ///< file of features of a fixed view and its mirror image; none: computed each time
 };
 OptionList describe(TeacherChoice&);
 
 /// Masked image modelling.
 struct MimChoice {
-  std::string tokenizer;             ///< file or run folder
+  std::string tokenizer = {};        ///< file or run folder
   int64_t tokenizer_image_size = 0;  ///< pixels; 0: the tokenizer's own
-  int64_t masked_patches = 75;
-  int64_t min_mask_block = 16;  ///< patches of the smallest block
+  int64_t masked_patches = 0;        ///< 0: 75 of 196, or the same share of another grid
+  int64_t min_mask_block = 16;       ///< patches of the smallest block
   bool cls_branch = true;
-  int64_t early_layers = 9;
+  int64_t early_layers = 0;  ///< 0: 9 of 12 blocks, 21 of 24, else three quarters
   int64_t head_layers = 2;
   bool shared_head = true;
   double layer_scale = 0.1;
 };
 OptionList describe(MimChoice&);
+/// Fills in what follows from the network, which is resolved; Error where sizes do not fit.
+void resolve(MimChoice&, const ModelOptions&);
 
 /// Where images come from and what is done to them.
 struct DataOptions {
-  std::vector<std::string> data;      ///< folders, tar files
-  std::vector<std::string> val_data;  ///< likewise; for usage or accuracy after each epoch
-  int64_t workers = 2;                ///< threads that decode
-  double min_crop = 0.2;              ///< smallest share of the area that a random crop keeps; 1: no random crop
-  double color_jitter = 0.0;          ///< strength of brightness, contrast, saturation
+  std::vector<std::string> data = {};      ///< folders, tar files
+  std::vector<std::string> val_data = {};  ///< likewise; for usage or accuracy after each epoch
+  int64_t workers = 2;                     ///< threads that decode
+  double min_crop = 0.2;                   ///< smallest share of the area that a random crop keeps; 1: no random crop
+  double color_jitter = 0.0;               ///< strength of brightness, contrast, saturation
 };
 OptionList describe(DataOptions&);
 
 /// How long and how fast to train.
 struct TrainOptions {
-  std::string output;  ///< run folder
+  std::string output = {};  ///< run folder
   int64_t seed = 0;
   int64_t epochs = 100;
   int64_t steps = 0;         ///< stop after so many steps; 0: after all epochs
@@ -88,6 +90,7 @@ struct TrainOptions {
   int64_t keep_checkpoints = 2;
   std::string resume = "auto";  ///< auto, never, or a checkpoint
   int64_t log_every = 10;       ///< steps
+  int64_t val_every = 1;        ///< epochs
 };
 OptionList describe(TrainOptions&);
 

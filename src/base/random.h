@@ -14,8 +14,7 @@ enum class Purpose : uint64_t {
   kMask = 3,
   kReplace = 4,
   kWeights = 5,
-  kQuantizer = 6,
-  kDropPath = 7
+  kStep = 6  ///< all that a training step draws
 };
 
 /// xoshiro256++ seeded by splitmix64. Same numbers on every platform and compiler. Not thread-safe; copyable.

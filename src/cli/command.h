@@ -33,7 +33,6 @@ Command tokenize_command();
 Command pretrain_command();
 Command probe_command();
 Command codes_command();
-Command table_command();
 Command inspect_command();
 
 }  // namespace beit

@@ -12,7 +12,9 @@
 namespace beit {
 namespace {
 
-std::vector<Command> all_commands() { return {tokenize_command(), inspect_command()}; }
+std::vector<Command> all_commands() {
+  return {vqkd_command(), tokenize_command(), pretrain_command(), probe_command(), codes_command(), inspect_command()};
+}
 
 void run(const std::vector<std::string>& words) {
   const auto commands = all_commands();

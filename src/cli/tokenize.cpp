@@ -1,18 +1,17 @@
 // `beit tokenize`: images to visual tokens.
 // Shape letters: B images of a batch, M images, N patches.
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
 
 #include "base/config.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/images.h"
 #include "cli/run_config.h"
 #include "cli/runtime.h"
-#include "data/augment.h"
 #include "data/loader.h"
-#include "data/resize.h"
+#include "io/atomic_file.h"
+#include "train/evaluation.h"
 #include "train/models.h"
 #include "train/progress.h"
 
@@ -20,15 +19,6 @@ namespace beit {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Found out before the work, not after it.
-void require_writable(const fs::path& file) {
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : ".";
-  require(fs::is_directory(folder) && !fs::is_directory(file), "{}: expected a file name in an existing folder, got {}",
-          file.string(), fs::is_directory(file) ? "a folder" : "a folder that is missing");
-  require(access(folder.c_str(), W_OK) == 0, "{}: expected a folder that may be written to, got {}", file.string(),
-          folder.string());
-}
 
 /// The paths travel in the file's header, whose size the format limits.
 void require_fitting_paths(const Dataset& images) {
@@ -38,16 +28,6 @@ void require_fitting_paths(const Dataset& images) {
   require(path_bytes <= kMostBytes,
           "tokenize: expected paths of at most {} bytes in all, got {}; tokenize the data in parts", kMostBytes,
           path_bytes);
-}
-
-Transform evaluation_transform(const ModelOptions& model) {
-  return [size = ImageSize{model.image_size, model.image_size}, patch = model.patch_size](
-             const torch::Tensor& pixels_HWC, uint64_t /*epoch*/, int64_t /*index*/) -> Views {
-    require(pixels_HWC.size(0) >= patch && pixels_HWC.size(1) >= patch,
-            "expected an image of a patch of {0}x{0} pixels at least, got {1}x{2}", patch, pixels_HWC.size(0),
-            pixels_HWC.size(1));
-    return {to_float(evaluation_view(pixels_HWC, size))};
-  };
 }
 
 void print_codes(const std::string& path, const torch::Tensor& codes_N, const Grid& grid, int64_t codes) {
@@ -96,7 +76,7 @@ struct Tokenize {
     loaded.model->quantizer()->reset_usage();
     const Grid grid = grid_of(loaded.options);
 
-    const auto images = Dataset::open(std::vector<fs::path>(data.data.begin(), data.data.end()));
+    const auto images = open_images(data.data, "data");
     if (!output.empty()) require_fitting_paths(images);
     Loader loader(images, evaluation_transform(loaded.options),
                   {.batch_size = batch_size,

@@ -157,6 +157,7 @@ torch::Tensor evaluation_view(const torch::Tensor& pixels_HWC, const ImageSize& 
   require_pixels(pixels_HWC, "evaluation view");
   require_output(size);
   const int64_t height = pixels_HWC.size(0), width = pixels_HWC.size(1);
+  if (size == ImageSize{height, width}) return pixels_HWC;
   const double kept = std::min(size.height, size.width) < 384 ? 0.875 : 1.0;
   ImageSize scaled{static_cast<int64_t>(static_cast<double>(size.height) / kept),
                    static_cast<int64_t>(static_cast<double>(size.width) / kept)};

@@ -89,4 +89,12 @@ void write_file_atomically(const fs::path& path, std::string_view bytes) {
   write_file_atomically(path, [bytes](const Sink& sink) { sink(bytes); });
 }
 
+void require_writable(const fs::path& path) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  require(fs::is_directory(folder) && !fs::is_directory(path), "{}: expected a file name in an existing folder, got {}",
+          path.string(), fs::is_directory(path) ? "a folder" : "a folder that is missing");
+  require(::access(folder.c_str(), W_OK) == 0, "{}: expected a folder that may be written to, got {}", path.string(),
+          folder.string());
+}
+
 }  // namespace beit

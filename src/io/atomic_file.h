@@ -20,4 +20,7 @@ void write_file_atomically(const std::filesystem::path& path, const std::functio
 /// The same for bytes at hand.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
+/// Error where a file at `path` could not be written, to be found out before long work and not after it.
+void require_writable(const std::filesystem::path& path);
+
 }  // namespace beit

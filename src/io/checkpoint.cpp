@@ -76,6 +76,14 @@ std::optional<fs::path> newest_checkpoint(const fs::path& run_folder) {
   return checkpoints.rbegin()->second;
 }
 
+void remove_checkpoints_after(const fs::path& run_folder, int64_t step) {
+  for (const auto& [later, path] : list_checkpoints(run_folder)) {
+    std::error_code error;
+    if (later > step) fs::remove(path, error);
+    require(!error, "{}: expected to remove the checkpoint of a later step, got \"{}\"", path.string(), error.message());
+  }
+}
+
 Checkpoint read_checkpoint(const fs::path& path) {
   TensorFile file = read_safetensors(path);
   const auto found = file.metadata.find(std::string(kStep));

@@ -20,12 +20,14 @@ struct Checkpoint {
 
 /// Writes the checkpoint atomically, the folder too where it is missing. Only after success the checkpoints of earlier
 /// steps are removed, but for the newest keep_last - 1 (keep_last >= 1), and what killed processes left unfinished.
-/// Those of later steps, which a run resumed from an earlier one may find, are left alone.
 /// One process writes into a run folder at a time.
 void write_checkpoint(const std::filesystem::path& run_folder, const Checkpoint& checkpoint, int64_t keep_last);
 
 /// That of the highest step, or nothing. Other files in the folder are ignored.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& run_folder);
+
+/// Removes those of later steps, for a run that goes on from an earlier one or starts anew (step 0).
+void remove_checkpoints_after(const std::filesystem::path& run_folder, int64_t step);
 
 /// Error where the file is damaged or no checkpoint. The tensors are views of the file (io/safetensors.h), which may
 /// be removed meanwhile.

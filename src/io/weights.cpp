@@ -83,6 +83,14 @@ TensorMap state_dict(const torch::nn::Module& module) {
   return tensors;
 }
 
+TensorMap tensors_under(const TensorMap& tensors, std::string_view prefix) {
+  TensorMap found;
+  for (const auto& [name, value] : tensors) {
+    if (name.starts_with(prefix)) found.emplace(name.substr(prefix.size()), value);
+  }
+  return found;
+}
+
 LoadReport load_state_dict(torch::nn::Module& module, const TensorMap& tensors) {
   const TensorMap own = state_dict(module);
   copy_fitting(own, tensors);

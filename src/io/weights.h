@@ -16,6 +16,9 @@ namespace beit {
 /// model.safetensors). Error where it is neither or damaged.
 TensorFile read_weights(const std::filesystem::path& path);
 
+/// The tensors whose names start with `prefix`, without it.
+TensorMap tensors_under(const TensorMap& tensors, std::string_view prefix);
+
 /// What did not fit, by name; wrong_shape entries read "NAME: expected [2, 3], got [3, 2]".
 struct LoadReport {
   std::vector<std::string> missing;      ///< in the module, not in the map: left as they were

@@ -12,10 +12,11 @@
 #include "data/loader.h"
 #include "train/optimizer.h"
 #include "train/run.h"
+#include "train/schedule.h"
 
 namespace beit {
 
-/// What a step minimises, and what it shows beside it (scalars by the names of the log).
+/// What a step minimises, and what the log shows beside it (scalars by name).
 struct StepLoss {
   torch::Tensor total;
   std::vector<std::pair<std::string, torch::Tensor>> parts;
@@ -35,19 +36,33 @@ class TrainingTask {
   virtual void step_taken() {}
 
   virtual void begin_epoch() {}
-
-  /// Figures of the epoch and of the validation set, for the log.
-  virtual nlohmann::json end_epoch() { return nlohmann::json::object(); }
+  /// Figures of the epoch, for the log.
+  virtual nlohmann::ordered_json end_epoch() { return nlohmann::ordered_json::object(); }
+  /// Figures of the validation set, in eval(); nothing without one.
+  virtual nlohmann::ordered_json validate() = 0;
 
   /// What a resumed run needs beside weights and optimizer, by name.
-  virtual std::map<std::string, torch::Tensor> progress() const { return {}; }
-  virtual void set_progress(const std::map<std::string, torch::Tensor>&) {}
+  virtual TensorMap progress() const { return {}; }
+  virtual void set_progress(const TensorMap&) {}
 };
 
-/// Trains until the last epoch or `options.steps`, from the newest checkpoint where `options.resume` allows it.
+/// How many steps a run has, and which learning rate each.
+struct Plan {
+  int64_t steps_per_epoch = 0;
+  int64_t last_step = 0;  ///< where the run stops
+  CosineSchedule lr;      ///< over all epochs
+};
+
+/// Error where epochs, steps or warm-up make no run. `peak_lr` is --lr, scaled where the method scales it.
+Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr);
+
+/// Whether the run that `options.resume` would go on with has nothing left to do, which is logged.
+bool finished(const Run& run, const TrainOptions& options, const Plan& plan);
+
+/// Trains until `plan.last_step`, from the newest checkpoint where `options.resume` allows it.
 /// Everything random in a step comes from (seed, step) or (seed, epoch, image), so a run that was cut off repeats the
-/// steps since its last checkpoint as they were. Error where loss or gradients are not finite: the weights before that
-/// step are what the last checkpoint and `model.safetensors` hold.
-void train(TrainingTask& task, Loader& loader, const TrainOptions& options, const AdamWOptions& optimizer, Run& run);
+/// steps since its last checkpoint as they were. Error where gradients are not finite: the newest checkpoint and
+/// model.safetensors hold weights from before that step.
+void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run);
 
 }  // namespace beit

@@ -39,15 +39,6 @@ const torch::Tensor& tensor(const TensorFile& file, const std::string& name, int
   return found->second;
 }
 
-/// The tensors whose names start with `prefix`, without it.
-TensorMap under(const TensorMap& tensors, std::string_view prefix) {
-  TensorMap found;
-  for (const auto& [name, value] : tensors) {
-    if (name.starts_with(prefix)) found.emplace(name.substr(prefix.size()), value);
-  }
-  return found;
-}
-
 LoadedTokenizer tokenizer_options_of(const TensorFile& file, const std::filesystem::path& path) {
   LoadedTokenizer loaded;
   from_json(join({describe(loaded.options), describe(loaded.codebook)}), config_of(file, path), path.string());
@@ -84,7 +75,11 @@ TokenizerOptions tokenizer_options(const ModelOptions& model, const CodebookOpti
           .input = codebook.input_form == "imagenet_norm" ? InputForm::kImagenetNorm : InputForm::kDefault};
 }
 
-MimOptions mim_options(const ModelOptions& model, const MimChoice& choice, int64_t codes) {
+MimOptions mim_options(const ModelOptions& given, const MimChoice& given_choice, int64_t codes) {
+  ModelOptions model = given;
+  resolve(model);
+  MimChoice choice = given_choice;
+  resolve(choice, model);
   ViTOptions vit = vit_options(model);
   vit.layer_scale = choice.layer_scale;
   vit.absolute_position = false;
@@ -137,7 +132,7 @@ LoadedBackbone load_backbone(const std::filesystem::path& path) {
     const LoadedTokenizer tokenizer = tokenizer_options_of(file, path);
     const TokenizerOptions options = tokenizer_options(tokenizer.options, tokenizer.codebook, /*target_width=*/1);
     loaded = {ViT(options.encoder, FinalNorm::kPatches), tokenizer.options, options.input};
-    load_state_dict_strict(*loaded.model, under(file.tensors, "encoder."), path.string());
+    load_state_dict_strict(*loaded.model, tensors_under(file.tensors, "encoder."), path.string());
   } else {
     MimChoice choice;
     from_json(join({describe(loaded.options), describe(choice)}), config_of(file, path), path.string());

@@ -11,7 +11,7 @@
 
 namespace beit {
 
-/// The decoder is as wide as the encoder. Named sizes are resolved here.
+/// The decoder is as wide as the encoder. Options are resolved here.
 TokenizerOptions tokenizer_options(const ModelOptions& model, const CodebookOptions& codebook, int64_t target_width);
 MimOptions mim_options(const ModelOptions& model, const MimChoice& choice, int64_t codes);
 

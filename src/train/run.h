@@ -10,35 +10,37 @@
 #include <optional>
 #include <string>
 
+#include "io/checkpoint.h"
+
 namespace beit {
 
 /// Owns the folder's files while a run goes on. Not thread-safe. Errors name the file.
 class Run {
  public:
-  /// Creates the folder if need be and writes `config.toml`. `metadata` goes into model.safetensors and checkpoints.
-  Run(std::filesystem::path folder, const std::string& config_toml, std::map<std::string, std::string> metadata);
+  /// Creates the folder if need be; nothing in it changes before begin(). `metadata` goes into every file of weights.
+  Run(std::filesystem::path folder, std::string config_toml, std::map<std::string, std::string> metadata);
 
-  /// State to go on from: `resume` is `auto` (the newest checkpoint here, if there is one), `never`, or a file.
-  struct State {
-    int64_t step = 0;  ///< steps taken
-    std::map<std::string, torch::Tensor> tensors;
-  };
-  std::optional<State> resume_state(const std::string& resume) const;
+  /// What to go on from: `resume` is `auto` (the newest checkpoint here, if there is one), `never`, or a file.
+  std::optional<Checkpoint> resume_state(const std::string& resume) const;
 
-  /// Writes checkpoint and model.safetensors; keeps the newest `keep` checkpoints.
-  void save(int64_t step, const std::map<std::string, torch::Tensor>& state,
-            const std::map<std::string, torch::Tensor>& weights, int64_t keep);
+  /// The run goes on after `step`, or starts where it is 0: writes config.toml and opens log.jsonl. Log lines and
+  /// checkpoints of later steps, which the run will write anew, are removed; where step > 0 the log notes the
+  /// resumption.
+  void begin(int64_t step);
 
-  /// Starts the log: drops lines after `step`, which the run will repeat, and notes the resumption where step > 0.
-  void open_log(int64_t step);
+  /// Writes a checkpoint of `state`, keeping the newest `keep`, and `weights` as model.safetensors.
+  void save(int64_t step, const TensorMap& state, const TensorMap& weights, int64_t keep);
 
   /// Adds one line to log.jsonl.
-  void log(const nlohmann::json& line);
+  void log(const nlohmann::ordered_json& line);
 
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
+  std::filesystem::path log_path() const { return folder_ / "log.jsonl"; }
+
   std::filesystem::path folder_;
+  std::string config_toml_;
   std::map<std::string, std::string> metadata_;
   std::ofstream log_;
 };

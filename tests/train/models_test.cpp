@@ -70,7 +70,9 @@ TEST_CASE("models: named sizes give the published options") {
   CHECK(mim.vit.layer_scale == 0.1);
   CHECK(!mim.vit.absolute_position);
   CHECK(mim.vit.relative_position == RelPos::kShared);
-  CHECK(mim.early_layers == 9);
+  CHECK(mim.early_layers == 24);
+  CHECK(mim_options({.model = "base"}, {}, 8192).early_layers == 9);
+  CHECK(mim_options({.model = "large"}, {}, 8192).early_layers == 21);
 }
 
 TEST_CASE("models: a file of another kind is refused with what it is") {

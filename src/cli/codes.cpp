@@ -1,0 +1,82 @@
+// `beit codes`: a picture of what codes mean, patches of different images side by side.
+// Shape letters: B images of a batch, I images, N patches, K codes.
+#include "base/config.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/images.h"
+#include "cli/images.h"
+#include "cli/runtime.h"
+#include "data/image.h"
+#include "data/resize.h"
+#include "io/atomic_file.h"
+#include "train/evaluation.h"
+#include "train/models.h"
+#include "train/progress.h"
+#include "viz/picture.h"
+
+namespace beit {
+namespace {
+
+struct Codes {
+  std::string tokenizer, output;
+  ExampleOptions shown;
+  DataOptions data;
+  RuntimeOptions runtime;
+  int64_t batch_size = 64;
+
+  OptionList options() {
+    return join({{{.name = "tokenizer",
+                   .value = &tokenizer,
+                   .help = "file or run folder of `beit vqkd`",
+                   .value_name = "FILE|RUN"},
+                  {.name = "output", .value = &output, .help = "PNG file for the picture", .value_name = "FILE"},
+                  {.name = "rows", .value = &shown.rows, .help = "codes to show, a row each, at most"},
+                  {.name = "columns", .value = &shown.columns, .help = "examples of a code, at most"},
+                  {.name = "batch-size", .value = &batch_size, .help = "images at a time"}},
+                 pick(describe(data), {"data", "workers"}),
+                 describe(runtime)});
+  }
+
+  void run() {
+    require(!tokenizer.empty(), "codes: expected a tokenizer, got none; set --tokenizer FILE or RUN");
+    require(!output.empty(), "codes: expected somewhere for the picture to go; set --output FILE.png");
+    require_writable(output);
+    const Dataset images = open_images(data.data, "data");
+
+    const torch::NoGradGuard no_grad;
+    const torch::Device device = apply(runtime);
+    LoadedTokenizer loaded = load_tokenizer(tokenizer);
+    loaded.model->to(device);
+
+    LoaderOptions order = evaluation_order(batch_size, data.workers);
+    order.on_damage = OnDamage::kFail;  // rows of codes are numbers of images
+    Loader loader(images, evaluation_transform(loaded.options), order);
+    loader.start(/*epoch=*/0);
+    std::vector<torch::Tensor> codes_BN, labels_B;
+    int64_t done = 0;
+    Progress progress(0, images.size(), 1, !runtime.quiet);
+    while (const auto batch = loader.next()) {
+      codes_BN.push_back(loaded.model->codes(batch->views[0].to(device)).to(torch::kCPU, torch::kInt32));
+      labels_B.push_back(batch->labels_B);
+      done += batch->labels_B.size(0);
+      progress.show(done, "");
+    }
+    progress.clear();
+
+    const auto rows = telling_codes(torch::cat(codes_BN), torch::cat(labels_B), loaded.codebook.codes, shown);
+    const ImageSize size{loaded.options.image_size, loaded.options.image_size};
+    const auto pixels_of = [&](int64_t image) {
+      return evaluation_view(decode_image(images.read(image), images.path(image)), size);
+    };
+    write_png(output, code_mosaic(rows, grid_of(loaded.options), pixels_of));
+    log().info("{} of {} codes, found in {} images; written to {}", rows.size(), loaded.codebook.codes, images.size(),
+               output);
+  }
+};
+
+}  // namespace
+
+Command codes_command() { return make_command<Codes>("codes", "Draw what codes mean: the patches that share a code"); }
+
+}  // namespace beit

@@ -1,0 +1,16 @@
+// What a frozen network is shown of an image: the same for every command that measures.
+#pragma once
+
+#include "base/config.h"
+#include "data/loader.h"
+
+namespace beit {
+
+/// The evaluation view (data/resize.h) at the model's size, float32 [3, H, W] in [0, 1]. `model` must be resolved.
+/// Error for images smaller than a patch.
+Transform evaluation_transform(const ModelOptions& model);
+
+/// Every image once, in the data set's order; damaged ones are left out.
+LoaderOptions evaluation_order(int64_t batch_size, int64_t workers);
+
+}  // namespace beit

@@ -1,0 +1,165 @@
+#include "train/loop.h"
+
+#include <chrono>
+#include <cmath>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "io/weights.h"
+#include "train/progress.h"
+
+namespace beit {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The three parts of a checkpoint, told apart by the start of a tensor's name.
+constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.", kProgress = "progress.";
+
+void add(TensorMap& state, std::string_view prefix, const TensorMap& part) {
+  for (const auto& [name, value] : part) state.emplace(std::string(prefix) + name, value);
+}
+
+TensorMap state_of(TrainingTask& task, const AdamW& optimizer) {
+  TensorMap state;
+  add(state, kModel, state_dict(task.model()));
+  add(state, kOptimizer, optimizer.state());
+  add(state, kProgress, task.progress());
+  return state;
+}
+
+void set_state(TrainingTask& task, AdamW& optimizer, const TensorMap& state) {
+  load_state_dict_strict(task.model(), tensors_under(state, kModel), "resume");
+  optimizer.set_state(tensors_under(state, kOptimizer));
+  task.set_progress(tensors_under(state, kProgress));
+}
+
+/// "loss 1.2345, lr 0.0015" of the numbers in a log line.
+std::string readable(const Json& line) {
+  std::string text;
+  for (const auto& [key, value] : line.items()) {
+    if (!value.is_number() || key == "step" || key == "epoch") continue;
+    text += fmt::format("{}{} {:.4g}", text.empty() ? "" : ", ", key, value.get<double>());
+  }
+  return text;
+}
+
+/// Images a second since the last question.
+class Rate {
+ public:
+  double since_last(int64_t images) {
+    const auto now = Clock::now();
+    const double seconds = std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+    return static_cast<double>(images) / seconds;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point last_ = Clock::now();
+};
+
+}  // namespace
+
+Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr) {
+  require(
+      options.epochs >= 1 && options.steps >= 0 && options.warmup_epochs >= 0 && options.log_every >= 1 &&
+          options.checkpoint_every >= 0 && options.keep_checkpoints >= 1 && options.val_every >= 1,
+      "training: expected epochs, log-every, keep-checkpoints and val-every of at least 1, steps, warmup-epochs and "
+      "checkpoint-every of at least 0, got {}, {}, {}, {}, {}, {} and {}",
+      options.epochs, options.log_every, options.keep_checkpoints, options.val_every, options.steps,
+      options.warmup_epochs, options.checkpoint_every);
+  require(options.lr > 0 && options.min_lr >= 0 && options.clip_grad >= 0,
+          "training: expected lr above 0, min-lr and clip-grad of at least 0, got {}, {} and {}", options.lr,
+          options.min_lr, options.clip_grad);
+  const int64_t all = options.epochs * steps_per_epoch;
+  return {.steps_per_epoch = steps_per_epoch,
+          .last_step = options.steps > 0 ? std::min(options.steps, all) : all,
+          .lr = {.peak = peak_lr,
+                 .last = options.min_lr,
+                 .steps = all,
+                 .warmup_steps = std::min(options.warmup_epochs, options.epochs) * steps_per_epoch}};
+}
+
+bool finished(const Run& run, const TrainOptions& options, const Plan& plan) {
+  const auto state = run.resume_state(options.resume);
+  if (!state || state->step < plan.last_step) return false;
+  log().info("{}: finished at step {}; a larger --epochs or --steps goes on, --resume never starts anew",
+             run.folder().string(), state->step);
+  return true;
+}
+
+void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run) {
+  AdamW optimizer(task.model(), {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
+  int64_t step = 0;
+  if (const auto state = run.resume_state(options.resume)) {
+    set_state(task, optimizer, state->tensors);
+    step = state->step;
+    log().info("resumed after step {} of {}", step, plan.last_step);
+  }
+  run.begin(step);
+
+  const int64_t checkpoint_every = options.checkpoint_every > 0 ? options.checkpoint_every : plan.steps_per_epoch;
+  Progress progress(step, plan.last_step, options.batch_size, log().should_log(spdlog::level::info));
+  Rate rate;
+  int64_t logged_step = step, loaded_epoch = -1;
+  while (step < plan.last_step) {
+    const int64_t epoch = step / plan.steps_per_epoch;
+    if (epoch != loaded_epoch) {
+      loader.start(epoch, step % plan.steps_per_epoch);
+      loaded_epoch = epoch;
+    }
+    if (step % plan.steps_per_epoch == 0) task.begin_epoch();
+    const auto batch = loader.next();
+    require(batch.has_value(), "training: expected batch {} of epoch {}, got none", step % plan.steps_per_epoch, epoch);
+    torch::manual_seed(
+        Random(static_cast<uint64_t>(options.seed), static_cast<uint64_t>(step), 0, Purpose::kStep).bits());
+    task.model().train();
+
+    const StepLoss loss = task.loss(*batch);
+    optimizer.zero_grad();
+    loss.total.backward();
+    const double grad_norm = optimizer.grad_norm();
+    require(std::isfinite(grad_norm),
+            "training: expected finite gradients, got {} at step {} with loss {}; start again from the last checkpoint "
+            "with a smaller --lr, or with --clip-grad",
+            grad_norm, step + 1, loss.total.item<double>());
+    if (options.clip_grad > 0) optimizer.scale_grads(std::min(1.0, options.clip_grad / (grad_norm + 1e-6)));
+    const double lr = plan.lr.at(step);
+    optimizer.step(lr);
+    task.step_taken();
+    ++step;
+
+    const bool last = step == plan.last_step, epoch_ends = step % plan.steps_per_epoch == 0;
+    progress.show(step, fmt::format("epoch {}/{}", epoch + 1, options.epochs));
+    if (step == 1 || step % options.log_every == 0 || last) {
+      Json line{{"step", step}, {"epoch", epoch + 1}, {"loss", loss.total.item<double>()}};
+      for (const auto& [name, value] : loss.parts) line[name] = value.item<double>();
+      line.update({{"lr", lr}, {"grad_norm", grad_norm}});
+      line["images_per_s"] = rate.since_last((step - logged_step) * options.batch_size);
+      logged_step = step;
+      run.log(line);
+      progress.clear();
+      log().info("step {}/{}: {}", step, plan.last_step, readable(line));
+    }
+    if (epoch_ends || last) {
+      Json line{{"event", "epoch"}, {"epoch", epoch + 1}, {"step", step}};
+      line.update(task.end_epoch());
+      if (last || (epoch + 1) % options.val_every == 0) line.update(task.validate());
+      if (loader.damaged() > 0) line["damaged_images"] = loader.damaged();
+      run.log(line);
+      progress.clear();
+      log().info("epoch {}/{}: {}; {} left", epoch + 1, options.epochs, readable(line),
+                 readable_seconds(progress.seconds_left(step)));
+      rate.since_last(0);  // what validation took is not training's
+      logged_step = step;
+    }
+    if (last || step % checkpoint_every == 0) {
+      run.save(step, state_of(task, optimizer), state_dict(task.model()), options.keep_checkpoints);
+    }
+  }
+}
+
+}  // namespace beit

@@ -1,0 +1,58 @@
+#include "train/pretrain.h"
+
+#include "data/mask.h"
+#include "data/views.h"
+
+namespace beit {
+
+Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice, const DataOptions& data,
+                             uint64_t seed) {
+  const PretrainingViewOptions views{.student_size = {model.image_size, model.image_size},
+                                     .tokenizer_size = {choice.tokenizer_image_size, choice.tokenizer_image_size},
+                                     .min_crop = data.min_crop,
+                                     .color_jitter = data.color_jitter};
+  const MaskOptions mask{.masked = choice.masked_patches, .min_block = choice.min_mask_block};
+  return [views, mask, grid = grid_of(model), seed](const torch::Tensor& pixels_HWC, uint64_t epoch,
+                                                    int64_t index) -> Views {
+    const auto stream = [&](Purpose purpose) { return Random(seed, epoch, static_cast<uint64_t>(index), purpose); };
+    Random augment = stream(Purpose::kAugment), masking = stream(Purpose::kMask);
+    const PretrainingViews pair = pretraining_views(pixels_HWC, views, augment);
+    return {pair.student_CHW, pair.tokenizer_CHW, block_mask(grid, mask, masking)};
+  };
+}
+
+MimLoss PretrainTask::forward(const Batch& batch) {
+  const auto mask_BN = batch.views[2].to(device_);
+  const auto codes_BN = tokenizer_->codes(batch.views[1].to(device_));
+  return mim_loss(model_->forward(batch.views[0].to(device_), mask_BN), codes_BN.masked_select(mask_BN));
+}
+
+StepLoss PretrainTask::loss(const Batch& batch) {
+  const MimLoss loss = forward(batch);
+  StepLoss step{loss.total, {{"mlm_loss_1", loss.main}, {"mlm_acc_1", loss.accuracy_main}}};
+  if (loss.cls_pt.defined()) {
+    step.parts.insert(step.parts.end(), {{"mlm_loss_2", loss.cls_pt}, {"mlm_acc_2", loss.accuracy_cls_pt}});
+  }
+  return step;
+}
+
+nlohmann::ordered_json PretrainTask::validate() {
+  if (validation_ == nullptr) return nlohmann::ordered_json::object();
+  const torch::NoGradGuard no_grad;
+  model_->eval();
+  double loss_sum = 0, correct = 0;  // each image has as many masked patches, so images weigh alike
+  int64_t images = 0;
+  validation_->start(/*epoch=*/0);
+  while (const auto batch = validation_->next()) {
+    const MimLoss loss = forward(*batch);
+    const auto rows = static_cast<double>(batch->indices_B.size(0));
+    loss_sum += rows * loss.total.item<double>();
+    correct += rows * loss.accuracy_main.item<double>();
+    images += batch->indices_B.size(0);
+  }
+  model_->train();
+  const double divisor = static_cast<double>(std::max<int64_t>(1, images));
+  return {{"val_loss", loss_sum / divisor}, {"val_masked_accuracy", correct / divisor}};
+}
+
+}  // namespace beit

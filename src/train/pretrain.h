@@ -1,0 +1,37 @@
+// Pre-training by masked image modelling with CLS patch aggregation (paper, section 2.3).
+// Shape letters: B images, H and W pixels, N patches.
+#pragma once
+
+#include "core/mim.h"
+#include "core/tokenizer.h"
+#include "train/loop.h"
+
+namespace beit {
+
+/// Samples of pre-training: the student's view [3, H, W] in ImageNet's mean and deviation, the tokenizer's view in
+/// [0, 1] and its own size, and the mask, bool [N]. `model` and `choice` must be resolved,
+/// `choice.tokenizer_image_size` the view's size.
+Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice, const DataOptions& data,
+                             uint64_t seed);
+
+class PretrainTask : public TrainingTask {
+ public:
+  /// `tokenizer` is frozen, in eval(). `validation` gives samples of the same form; it may be null. Everything handed
+  /// in must outlive the task.
+  PretrainTask(MaskedImageModel& model, Tokenizer& tokenizer, Loader* validation, const torch::Device& device)
+      : model_(model), tokenizer_(tokenizer), validation_(validation), device_(device) {}
+
+  torch::nn::Module& model() override { return *model_; }
+  StepLoss loss(const Batch& batch) override;
+  nlohmann::ordered_json validate() override;
+
+ private:
+  MimLoss forward(const Batch& batch);
+
+  MaskedImageModel& model_;
+  Tokenizer& tokenizer_;
+  Loader* validation_;
+  torch::Device device_;
+};
+
+}  // namespace beit

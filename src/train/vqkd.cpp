@@ -1,0 +1,44 @@
+#include "train/vqkd.h"
+
+#include "data/views.h"
+
+namespace beit {
+namespace {
+
+nlohmann::ordered_json figures(const std::string& prefix, const CodeUsage& usage) {
+  return {{prefix + "usage_percent", usage.percent},
+          {prefix + "unused_codes", usage.unused},
+          {prefix + "perplexity", usage.perplexity}};
+}
+
+}  // namespace
+
+Transform vqkd_transform(const ModelOptions& model, const DataOptions& data, uint64_t seed) {
+  const TokenizerViewOptions options{.size = {model.image_size, model.image_size}, .min_crop = data.min_crop};
+  return [options, seed](const torch::Tensor& pixels_HWC, uint64_t epoch, int64_t index) -> Views {
+    Random random(seed, epoch, static_cast<uint64_t>(index), Purpose::kAugment);
+    const TokenizerView view = tokenizer_view(pixels_HWC, options, random);
+    return {view.image_CHW, torch::scalar_tensor(view.mirrored, torch::kBool)};
+  };
+}
+
+StepLoss VqkdTask::loss(const Batch& batch) {
+  const auto images_BCHW = batch.views[0].to(device_);
+  const VqkdLoss loss = tokenizer_->forward(images_BCHW, targets_.of(images_BCHW, batch.indices_B, batch.views[1]));
+  return {loss.total, {{"reconstruction_loss", loss.reconstruction}, {"commitment_loss", loss.commitment}}};
+}
+
+nlohmann::ordered_json VqkdTask::end_epoch() { return figures("", code_usage(tokenizer_->quantizer()->counts())); }
+
+nlohmann::ordered_json VqkdTask::validate() {
+  if (validation_ == nullptr) return nlohmann::ordered_json::object();
+  tokenizer_->eval();
+  tokenizer_->quantizer()->reset_usage();
+  validation_->start(/*epoch=*/0);
+  while (const auto batch = validation_->next()) tokenizer_->codes(batch->views[0].to(device_));
+  const auto usage = code_usage(tokenizer_->quantizer()->counts());
+  tokenizer_->train();
+  return figures("val_", usage);
+}
+
+}  // namespace beit

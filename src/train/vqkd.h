@@ -1,0 +1,37 @@
+// Training of the visual tokenizer: vector-quantized knowledge distillation (paper, section 2.2).
+// Shape letters: B images, H and W pixels.
+#pragma once
+
+#include "core/tokenizer.h"
+#include "train/loop.h"
+#include "train/targets.h"
+
+namespace beit {
+
+/// Samples of vqkd: the tokenizer's view [3, H, W] in [0, 1], and whether it is mirrored, bool [].
+/// `model` must be resolved.
+Transform vqkd_transform(const ModelOptions& model, const DataOptions& data, uint64_t seed);
+
+class VqkdTask : public TrainingTask {
+ public:
+  /// `validation` gives evaluation views; it may be null. Everything handed in must outlive the task.
+  VqkdTask(Tokenizer& tokenizer, Targets& targets, Loader* validation, const torch::Device& device)
+      : tokenizer_(tokenizer), targets_(targets), validation_(validation), device_(device) {}
+
+  torch::nn::Module& model() override { return *tokenizer_; }
+  StepLoss loss(const Batch& batch) override;
+  void step_taken() override { tokenizer_->quantizer()->update(); }
+  void begin_epoch() override { tokenizer_->quantizer()->reset_usage(); }
+  nlohmann::ordered_json end_epoch() override;
+  nlohmann::ordered_json validate() override;
+  TensorMap progress() const override { return tokenizer_->quantizer()->progress(); }
+  void set_progress(const TensorMap& progress) override { tokenizer_->quantizer()->set_progress(progress); }
+
+ private:
+  Tokenizer& tokenizer_;
+  Targets& targets_;
+  Loader* validation_;
+  torch::Device device_;
+};
+
+}  // namespace beit
