@@ -12,7 +12,8 @@ void trunc_normal_(const torch::Tensor& tensor, double std, double cut) {
 
 void init_linear_layers(torch::nn::Module& module, const InitOptions& options) {
   torch::NoGradGuard no_grad;
-  for (const auto& part : module.modules()) {
+  // Called by constructors, where the module itself has no shared_ptr yet.
+  for (const auto& part : module.modules(/*include_self=*/false)) {
     torch::Tensor weight, bias;
     if (const auto* linear = part->as<torch::nn::LinearImpl>()) {
       weight = linear->weight;
