@@ -13,7 +13,7 @@ BUILD  ?= build/$(PRESET)
 PYTHON ?= python3
 PREFIX ?= install
 JOBS   ?= $(shell scripts/jobs.sh)
-export DEPS PYTHON TORCH_DIR TORCH_INDEX GPU
+export DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU
 
 .PHONY: build setup setup-python test demo demo-targets bench asan format tidy docs install clean
 build: configure
