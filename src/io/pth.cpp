@@ -22,7 +22,7 @@ constexpr std::string_view kMagic = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"; 
 constexpr int64_t kProtocol = 1001;
 constexpr int kDepthLimit = 32;
 constexpr size_t kDimensionLimit = 64;
-constexpr size_t kTextLimit = size_t{1} << 26;  // of all names and texts together: shared ones multiply
+constexpr size_t kTextLimit = size_t{1} << 24;  // of all names and texts together: shared ones multiply
 constexpr std::string_view kRemedy = "the file is damaged: fetch or save it again";
 
 // What a state dict may name. The place of a storage type here is its place in kDtypes.
