@@ -32,7 +32,7 @@ std::map<int64_t, fs::path> list_checkpoints(const fs::path& run_folder) {
     if (!name.starts_with(kPrefix) || !name.ends_with(kEnding)) continue;
     const std::string_view digits = std::string_view(name).substr(
         kPrefix.size(), std::max(name.size(), kPrefix.size() + kEnding.size()) - kPrefix.size() - kEnding.size());
-    if (const auto step = parse_step(digits); step && entry.is_regular_file()) found.emplace(*step, entry.path());
+    if (const auto step = parse_step(digits); step && entry.is_regular_file(missing)) found.emplace(*step, entry.path());
   }
   return found;
 }

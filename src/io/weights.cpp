@@ -57,9 +57,10 @@ void list(std::vector<std::string>& parts, const std::vector<std::string>& names
 
 TensorFile read_weights(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
-  const bool is_run = fs::is_directory(path);
+  std::error_code ignored;  // a path that cannot be looked at fails below, with its reason
+  const bool is_run = fs::is_directory(path, ignored);
   const fs::path file = is_run ? path / "model.safetensors" : path;
-  require(!is_run || fs::exists(file),
+  require(!is_run || fs::exists(file, ignored),
           "{}: expected a run folder with model.safetensors, got a folder without; name "
           "a weights file or a run that has saved one",
           path.string());
