@@ -112,8 +112,11 @@ EfficientNetLite::EfficientNetLite(const NamedTensors& file) {
           "{}: expected {} stages, got {}; --teacher-weights names another network's file", kWhat, kStageKernels.size(),
           stages);
   head_ = reader.convolution("_conv_head", "_bn1", {.in = channels});
-  fc_weight_ = reader.take("_fc.weight", 2).to(torch::kFloat32);
-  fc_bias_ = reader.take("_fc.bias", 1).to(torch::kFloat32);
+  fc_weight_ = reader.take("_fc.weight", 2).to(torch::kFloat32, /*non_blocking=*/false, /*copy=*/true);
+  fc_bias_ = reader.take("_fc.bias", 1).to(torch::kFloat32, /*non_blocking=*/false, /*copy=*/true);
+  require(fc_weight_.size(0) == fc_bias_.size(0) && fc_weight_.size(1) == head_.weight.size(0),
+          "{}: expected '_fc.weight' as [{}, {}], got [{}]; --teacher-weights names another network's file", kWhat,
+          fc_bias_.size(0), head_.weight.size(0), fmt::join(fc_weight_.sizes(), ", "));
   reader.finish();
 }
 
