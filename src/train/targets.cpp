@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kBatch = 64;  // images that the teacher sees at a time
+constexpr int64_t kBatch = 16;  // images that the teacher sees at a time
 constexpr const char* kFeatures = "features";
 
 /// FNV-1a over all paths: tells data sets apart.
