@@ -5,9 +5,9 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <initializer_list>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "tests/support.h"
 
@@ -25,7 +25,7 @@ inline std::string text_of(const std::filesystem::path& path) {
 }
 
 /// Runs `beit` with these words (without single quotes in them) and waits for its end.
-inline Ended start(std::initializer_list<std::string> words) {
+inline Ended start(const std::vector<std::string>& words) {
   const TemporaryFolder folder;
   std::string line = "'" + program().string() + "'";
   for (const std::string& word : words) line += " '" + word + "'";

@@ -59,7 +59,7 @@ TEST_CASE("tokenize: codes of each image, rows in the sorted order of the paths"
   const TensorFile file = read_safetensors(folder.output);
   REQUIRE(file.tensors.size() == 1);
   const auto codes_MN = file.tensors.at("codes");
-  CHECK(codes_MN.scalar_type() == torch::kInt32);
+  CHECK((codes_MN.scalar_type() == torch::kInt32));
   REQUIRE(codes_MN.sizes() == torch::IntArrayRef({5, 16}));
   CHECK(nlohmann::json::parse(file.metadata.at("paths")).get<Paths>() == folder.sorted);
   CHECK(file.metadata.at("command") == "tokenize");

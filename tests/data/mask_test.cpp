@@ -38,7 +38,7 @@ TEST_CASE("mask: exactly the stated number of patches is masked, on any grid") {
     for (uint64_t index = 0; index < 2000; ++index) {
       Random random(0, 0, index, Purpose::kMask);
       const auto mask_N = block_mask(grid, options, random);
-      REQUIRE(mask_N.scalar_type() == torch::kBool);
+      REQUIRE((mask_N.scalar_type() == torch::kBool));
       REQUIRE(mask_N.sizes() == torch::IntArrayRef({grid.patches()}));
       REQUIRE(mask_N.sum().item<int64_t>() == options.masked);
     }

@@ -1,0 +1,188 @@
+// A few real steps of `beit vqkd` and `beit pretrain` on the demo's images, with tiny networks.
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "io/checkpoint.h"
+#include "io/safetensors.h"
+#include "tests/cli/started.h"
+
+namespace beit {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+std::string demo_images(const std::string& part) {
+  return (source_folder() / ("demo/data/cifar10-small-" + part + ".tar")).string();
+}
+
+const Words kNetwork{"--width", "16", "--depth", "2", "--heads", "2", "--image-size", "32", "--patch-size", "8"};
+
+Ended run_vqkd(const fs::path& run, const Words& more) {
+  Words words{"vqkd", "--data", demo_images("train"), "--teacher", "pixels", "--output", run.string()};
+  for (const char* word : {"--codes", "16", "--code-dim", "4", "--decoder-depth", "1", "--batch-size", "1000"}) {
+    words.emplace_back(word);
+  }
+  for (const char* word : {"--epochs", "2", "--lr", "1e-4", "--log-every", "2", "--device", "cpu"})
+    words.emplace_back(word);
+  words.insert(words.end(), kNetwork.begin(), kNetwork.end());
+  words.insert(words.end(), more.begin(), more.end());
+  return start(words);
+}
+
+Ended run_pretrain(const fs::path& run, const fs::path& tokenizer, const Words& more) {
+  Words words{"pretrain", "--data", demo_images("train"), "--tokenizer", tokenizer.string(), "--output", run.string()};
+  for (const char* word : {"--batch-size", "1000", "--epochs", "2", "--log-every", "2", "--device", "cpu"}) {
+    words.emplace_back(word);
+  }
+  for (const char* word : {"--drop-path", "0.2", "--masked-patches", "6", "--min-mask-block", "2"}) {
+    words.emplace_back(word);
+  }
+  words.insert(words.end(), kNetwork.begin(), kNetwork.end());
+  words.insert(words.end(), more.begin(), more.end());
+  return start(words);
+}
+
+std::vector<nlohmann::json> log_of(const fs::path& run) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(run / "log.jsonl");
+  for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+/// Checks that two runs of 10 steps ended with the same weights and the same losses.
+void check_equal_runs(const fs::path& whole, const fs::path& resumed) {
+  CHECK(text_of(whole / "model.safetensors") != "");
+  const auto expected = read_safetensors(whole / "model.safetensors").tensors;
+  const auto got = read_safetensors(resumed / "model.safetensors").tensors;
+  REQUIRE(got.size() == expected.size());
+  for (const auto& [name, value] : expected) {
+    CAPTURE(name);
+    REQUIRE(got.contains(name));
+    CHECK(torch::equal(got.at(name), value));
+  }
+  std::vector<double> expected_losses, losses;
+  for (const auto& line : log_of(whole)) {
+    if (line.contains("loss") && line["step"].get<int>() % 2 == 0) expected_losses.push_back(line["loss"]);
+  }
+  for (const auto& line : log_of(resumed)) {
+    if (line.contains("loss") && line["step"].get<int>() % 2 == 0) losses.push_back(line["loss"]);
+  }
+  CHECK(losses == expected_losses);
+}
+
+TEST_CASE("vqkd: a run cut off in the middle of an epoch and resumed equals an unbroken one") {
+  const TemporaryFolder folder;
+  const fs::path whole = folder.path / "whole", cut = folder.path / "cut";
+  const auto first = run_vqkd(whole, {});
+  CAPTURE(first.err);
+  REQUIRE(first.code == 0);
+  REQUIRE(run_vqkd(cut, {"--steps", "7", "--checkpoint-every", "3"}).code == 0);
+  const auto second = run_vqkd(cut, {"--workers", "1"});
+  REQUIRE(second.code == 0);
+  CHECK(second.out.find("resumed after step 7 of 10") != std::string::npos);
+  check_equal_runs(whole, cut);
+
+  int resumes = 0;
+  for (const auto& line : log_of(cut)) {
+    if (line.value("event", "") != "resume") continue;
+    CHECK(line["step"] == 7);
+    ++resumes;
+  }
+  CHECK(resumes == 1);
+}
+
+TEST_CASE("pretrain: a run cut off in the middle of an epoch and resumed equals an unbroken one") {
+  const TemporaryFolder folder;
+  const fs::path tokenizer = folder.path / "tokenizer", whole = folder.path / "whole", cut = folder.path / "cut";
+  REQUIRE(run_vqkd(tokenizer, {"--steps", "1"}).code == 0);
+  const auto first = run_pretrain(whole, tokenizer, {"--val-data", demo_images("test")});
+  CAPTURE(first.err);
+  REQUIRE(first.code == 0);
+  REQUIRE(run_pretrain(cut, tokenizer, {"--steps", "4"}).code == 0);
+  REQUIRE(run_pretrain(cut, tokenizer, {}).code == 0);
+  check_equal_runs(whole, cut);
+
+  const auto last = log_of(whole).back();
+  CHECK(last["event"] == "epoch");
+  CHECK(last["val_masked_accuracy"].get<double>() >= 0.0);
+  CHECK(last["val_masked_accuracy"].get<double>() <= 1.0);
+}
+
+TEST_CASE("vqkd: a run's folder holds what others rely on") {
+  const TemporaryFolder folder;
+  const fs::path run = folder.path / "a" / "run";
+  REQUIRE(run_vqkd(run, {"--val-data", demo_images("test")}).code == 0);
+  const auto lines = log_of(run);
+  CHECK(lines.front()["step"] == 1);
+  for (const char* key : {"epoch", "loss", "reconstruction_loss", "commitment_loss", "lr", "images_per_s"}) {
+    CAPTURE(key);
+    CHECK(lines.front().contains(key));
+  }
+  CHECK(lines.back()["step"] == 10);
+  for (const char* key : {"usage_percent", "unused_codes", "perplexity", "val_usage_percent", "val_perplexity"}) {
+    CAPTURE(key);
+    CHECK(lines.back().contains(key));
+  }
+  CHECK(newest_checkpoint(run)->filename() == "step-00000010.safetensors");
+
+  // Its configuration starts the same run again.
+  const fs::path again = folder.path / "again";
+  REQUIRE(start({"vqkd", "--config", (run / "config.toml").string(), "--output", again.string()}).code == 0);
+  CHECK(torch::equal(read_safetensors(again / "model.safetensors").tensors.at("quantize.embedding.weight"),
+                     read_safetensors(run / "model.safetensors").tensors.at("quantize.embedding.weight")));
+}
+
+TEST_CASE("vqkd: a finished run is left as it is, and --resume never starts anew") {
+  const TemporaryFolder folder;
+  const fs::path run = folder.path / "run";
+  REQUIRE(run_vqkd(run, {"--steps", "3"}).code == 0);
+  const std::string log = text_of(run / "log.jsonl");
+  const auto again = run_vqkd(run, {"--steps", "3"});
+  CHECK(again.code == 0);
+  CHECK(again.out.find("finished at step 3") != std::string::npos);
+  CHECK(text_of(run / "log.jsonl") == log);
+
+  REQUIRE(run_vqkd(run, {"--steps", "2", "--resume", "never"}).code == 0);
+  CHECK(newest_checkpoint(run)->filename() == "step-00000002.safetensors");
+  CHECK(log_of(run).back()["step"] == 2);
+}
+
+TEST_CASE("vqkd: cached features train as computed ones do, and are refused for other images") {
+  const TemporaryFolder folder;
+  const std::string cache = (folder.path / "features.safetensors").string();
+  const fs::path computed = folder.path / "computed", cached = folder.path / "cached";
+  REQUIRE(run_vqkd(computed, {"--min-crop", "1", "--steps", "4"}).code == 0);
+  REQUIRE(run_vqkd(cached, {"--min-crop", "1", "--steps", "4", "--teacher-cache", cache}).code == 0);
+  const double loss = log_of(computed).front()["loss"], same = log_of(cached).front()["loss"];
+  CHECK(same == doctest::Approx(loss).epsilon(1e-3));
+
+  const auto other =
+      run_vqkd(folder.path / "other", {"--min-crop", "1", "--teacher-cache", cache, "--data", demo_images("test")});
+  CHECK(failed_with_one_line(other));
+  CHECK(other.err.find("expected features made for") != std::string::npos);
+  CHECK(failed_with_one_line(run_vqkd(folder.path / "crop", {"--teacher-cache", cache})));
+}
+
+TEST_CASE("training: mistakes end with one line that says what to do") {
+  const TemporaryFolder folder;
+  const fs::path run = folder.path / "run", tokenizer = folder.path / "tokenizer";
+  REQUIRE(run_vqkd(tokenizer, {"--steps", "1"}).code == 0);
+  const auto fails = [&](const Ended& ended, const char* part) {
+    CAPTURE(ended.err);
+    CHECK(failed_with_one_line(ended));
+    CHECK(ended.err.find(part) != std::string::npos);
+  };
+  fails(run_vqkd(run, {"--batch-size", "6000"}), "make the batch smaller");
+  fails(run_vqkd("/proc/run", {}), "choose another --output");
+  fails(run_vqkd(run, {"--teacher", "clip"}), "--teacher-weights");
+  fails(run_vqkd(run, {"--lr", "1e30"}), "smaller --lr");
+  fails(run_vqkd(tokenizer, {"--codes", "32"}), "quantize");
+  fails(run_pretrain(run, tokenizer, {"--patch-size", "4"}), "grid");
+  fails(run_pretrain(run, folder.path / "none", {}), "none");
+  fails(run_pretrain(run, tokenizer, {"--masked-patches", "17"}), "--masked-patches");
+}
+
+}  // namespace
+}  // namespace beit
