@@ -76,9 +76,10 @@ TEST_CASE("efficientnet-lite: folded and in parts it gives what the layers one b
     const auto found = network.map(images);
     CHECK(found.size(2) == (height + 15) / 16);
     CHECK(found.size(3) == (width + 15) / 16);
-    CHECK(relative_difference(found, map) < 1e-5);
-    CHECK(relative_difference(network.logits(images), logits) < 1e-5);
+    CHECK(relative_difference(found, map) < 1e-4);
+    CHECK(relative_difference(network.logits(images), logits) < 1e-4);
     CHECK_FALSE(found.requires_grad());
+    if (width > 1) CHECK(relative_difference(network.logits(images + 0.004), logits) > 1e-3);  // it sees one grey level
   }
 }
 

@@ -31,10 +31,11 @@ inline NamedTensors small_efficientnet() {
   constexpr std::array<int64_t, 8> kOut{4, 6, 6, 8, 10, 12, 14, 16}, kKernels{3, 3, 3, 5, 3, 5, 5, 3};
   NamedTensors file;
   const auto convolution = [&](const std::string& name, const std::string& norm, std::array<int64_t, 4> shape) {
-    file[name + ".weight"] = torch::randn(shape) / std::sqrt(static_cast<double>(shape[1] * shape[2] * shape[3]));
+    // Large enough that what the network sees is not lost in its biases.
+    file[name + ".weight"] = 2 * torch::randn(shape) / std::sqrt(static_cast<double>(shape[1] * shape[2] * shape[3]));
     file[norm + ".weight"] = torch::rand(shape[0]) + 0.5;
-    file[norm + ".bias"] = torch::randn(shape[0]);
-    file[norm + ".running_mean"] = torch::randn(shape[0]);
+    file[norm + ".bias"] = 0.3 * torch::randn(shape[0]);
+    file[norm + ".running_mean"] = 0.3 * torch::randn(shape[0]);
     file[norm + ".running_var"] = torch::rand(shape[0]) + 0.5;
     file[norm + ".num_batches_tracked"] = torch::tensor(7);
   };

@@ -213,6 +213,7 @@ TEST_CASE("pth: a tensor that reaches out of its storage, or is larger than it, 
   refuse(0, {1'000'000'000}, {0});
   refuse(0, {int64_t{1} << 32, int64_t{1} << 32}, {0, 0});
   refuse(0, {3}, {INT64_MAX});
+  refuse(0, {2, 2}, {INT64_MAX, INT64_MAX});
   refuse(INT64_MAX, {2}, {1});
   refuse(0, {0, int64_t{1} << 32, int64_t{1} << 32}, {1, 1, 1});
   const auto refuse_dimension = [](int64_t size, int64_t stride) {
