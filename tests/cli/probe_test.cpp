@@ -48,7 +48,7 @@ struct ClassFolders {
 
   Ended probe(std::vector<std::string> words) const {
     words.insert(words.begin(), {"probe", "--data", train.string(), "--val-data", val.string(), "--json", json.string(),
-                                 "--device", "cpu"});
+                                 "--device", "cpu", "--threads", "1"});
     return start(words);
   }
 
