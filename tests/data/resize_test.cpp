@@ -38,6 +38,7 @@ TEST_CASE("resize: a view of its own size is the picture itself") {
     CHECK(torch::equal(resize(pixels_HWC, {0, 0, 13, 17}, {13, 17}, filter), pixels_HWC));
   }
   CHECK(torch::equal(evaluation_view(picture(384, 384), {384, 384}), picture(384, 384)));
+  CHECK(torch::equal(evaluation_view(picture(32, 40), {32, 40}), picture(32, 40)));
 }
 
 TEST_CASE("resize: the box filter averages whole blocks") {
