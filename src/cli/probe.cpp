@@ -1,5 +1,7 @@
 // `beit probe`: what frozen features know of the classes.
 // Shape letters: B images of a batch, M images of a data set, C channels, T tokens (CLS first), D and F widths.
+#include "core/probe.h"
+
 #include <algorithm>
 #include <functional>
 #include <iterator>
@@ -13,13 +15,11 @@
 #include "cli/runtime.h"
 #include "core/metrics.h"
 #include "core/normalise.h"
-#include "core/probe.h"
-#include "core/teacher.h"
 #include "io/atomic_file.h"
-#include "io/weights.h"
 #include "train/evaluation.h"
 #include "train/models.h"
 #include "train/progress.h"
+#include "train/targets.h"
 
 namespace beit {
 namespace {
@@ -38,10 +38,7 @@ Features backbone_features(const LoadedBackbone& backbone, int64_t layer, Featur
 
 /// The mean of the teacher's map.
 Features teacher_features(const TeacherChoice& choice, const ModelOptions& student, const torch::Device& device) {
-  const TensorMap weights = choice.teacher_weights.empty() ? TensorMap() : read_weights(choice.teacher_weights).tensors;
-  const auto teacher =
-      make_teacher({.kind = choice.teacher, .image_size = choice.teacher_image_size, .patch_size = student.patch_size},
-                   grid_of(student), weights);
+  const auto teacher = load_teacher(choice, student);
   teacher->to(device);
   return [teacher](const torch::Tensor& images_BCHW) { return teacher->target(images_BCHW).mean(1); };
 }

@@ -46,17 +46,17 @@ torch::Tensor read_cache(const fs::path& path, const std::string& key) {
   return file.tensors.at(kFeatures);
 }
 
-std::shared_ptr<Teacher> teacher_of(const TeacherChoice& choice, const ModelOptions& model) {
+}  // namespace
+
+std::shared_ptr<Teacher> load_teacher(const TeacherChoice& choice, const ModelOptions& model) {
   const TensorMap weights = choice.teacher_weights.empty() ? TensorMap{} : read_weights(choice.teacher_weights).tensors;
   return make_teacher({.kind = choice.teacher, .image_size = choice.teacher_image_size, .patch_size = model.patch_size},
                       grid_of(model), weights);
 }
 
-}  // namespace
-
 Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images, int64_t workers,
                  const torch::Device& device)
-    : teacher_(teacher_of(choice, model)), device_(device), width_(teacher_->width()) {
+    : teacher_(load_teacher(choice, model)), device_(device), width_(teacher_->width()) {
   teacher_->to(device);
   const std::string key = choice.teacher_cache.empty() ? "" : cache_key(choice, model, images);
   if (!key.empty() && fs::exists(choice.teacher_cache)) {

@@ -17,6 +17,10 @@ namespace beit {
 /// A teacher that standardises its channels takes their mean and deviation from at most so many images.
 inline constexpr int64_t kStatisticsImages = 4096;
 
+/// The teacher that `choice` names, on a resolved model's grid; its weights come from the file that `choice` names.
+/// Errors: those of make_teacher() and read_weights().
+std::shared_ptr<Teacher> load_teacher(const TeacherChoice& choice, const ModelOptions& model);
+
 /// Not thread-safe.
 class Targets {
  public:
