@@ -91,10 +91,14 @@ void write_file_atomically(const fs::path& path, std::string_view bytes) {
 
 void require_writable(const fs::path& path) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  require(fs::is_directory(folder) && !fs::is_directory(path), "{}: expected a file name in an existing folder, got {}",
-          path.string(), fs::is_directory(path) ? "a folder" : "a folder that is missing");
-  require(::access(folder.c_str(), W_OK) == 0, "{}: expected a folder that may be written to, got {}", path.string(),
-          folder.string());
+  std::error_code ignored;  // what cannot be looked at is no folder to write into
+  const bool is_folder = fs::is_directory(path, ignored);
+  require(fs::is_directory(folder, ignored) && !is_folder,
+          "{}: expected a file name in an existing folder, got {}; create the folder or choose another place",
+          path.string(), is_folder ? "a folder" : "a folder that is missing");
+  const bool writable = ::faccessat(AT_FDCWD, folder.c_str(), W_OK, AT_EACCESS) == 0;
+  require(writable, "{}: expected a folder that may be written to, got \"{}\"; choose another place", path.string(),
+          std::strerror(errno));
 }
 
 }  // namespace beit

@@ -13,7 +13,7 @@ using Sink = std::function<void(std::string_view bytes)>;
 /// Writes what `writer` hands to its sink into a temporary file beside `path` (".NAME.PID-N.tmp"), syncs it, renames
 /// it over `path` and syncs the folder. If anything fails, or `writer` throws, the temporary file is removed and an
 /// old file at `path` is what it was; a killed process leaves at most the temporary file. The folder must exist; a
-/// symbolic link at `path` is followed; anything else than a regular file there is an Error.
+/// symbolic link to a file is followed; anything else than a regular file at `path` is an Error.
 /// Different paths may be written from different threads.
 void write_file_atomically(const std::filesystem::path& path, const std::function<void(const Sink&)>& writer);
 

@@ -107,6 +107,7 @@ TEST_CASE("atomic file: a place that cannot be written to is an error with its r
   const bool root = ::geteuid() == 0;
   if (root) REQUIRE(::seteuid(65534) == 0);  // permissions do not bind root
   CHECK_THROWS_WITH_AS(write_file_atomically(folder.path / "b", "x"), doctest::Contains("Permission denied"), Error);
+  CHECK_THROWS_WITH_AS(require_writable(folder.path / "b"), doctest::Contains("may be written to"), Error);
   if (root) REQUIRE(::seteuid(0) == 0);
   fs::permissions(folder.path, fs::perms::owner_all);
   CHECK(count_files(folder.path) == 1);
@@ -129,4 +130,5 @@ TEST_CASE("atomic file: what cannot be written later is found out before") {
   CHECK_THROWS_WITH_AS(require_writable(folder.path), doctest::Contains("got a folder"), Error);
   CHECK_THROWS_WITH_AS(require_writable(folder.path / "none" / "a"), doctest::Contains("a folder that is missing"),
                        Error);
+  CHECK_THROWS_AS(require_writable(folder.path / std::string(300, 'n') / "a"), Error);
 }
