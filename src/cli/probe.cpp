@@ -130,8 +130,8 @@ struct Probe {
         asked = features_of(val);
       }
       linear.push_back(linear_probe(known, asked, classes, {.seed = static_cast<uint64_t>(seed + i)}).top1);
-      // Nothing but the features is random in it.
-      knn.push_back(i > 0 && !random_init ? knn.front() : knn_top1(known, asked, classes));
+      // Nothing but the features is random in it: of the same ones it is taken once, and has no spread.
+      if (i == 0 || random_init) knn.push_back(knn_top1(known, asked, classes));
     }
     progress.clear();
     report(summarise(linear), summarise(knn), train, val);
