@@ -12,6 +12,7 @@
 namespace beit {
 
 inline void put_file(const std::filesystem::path& path, std::string_view bytes) {
+  std::filesystem::remove(path);  // some file systems wait for the disk when a file is shortened and written again
   std::ofstream(path, std::ios::binary).write(bytes.data(), std::ssize(bytes));
 }
 
