@@ -32,7 +32,8 @@ std::map<int64_t, fs::path> list_checkpoints(const fs::path& run_folder) {
     if (!name.starts_with(kPrefix) || !name.ends_with(kEnding)) continue;
     const std::string_view digits = std::string_view(name).substr(
         kPrefix.size(), std::max(name.size(), kPrefix.size() + kEnding.size()) - kPrefix.size() - kEnding.size());
-    if (const auto step = parse_step(digits); step && entry.is_regular_file(missing)) found.emplace(*step, entry.path());
+    if (const auto step = parse_step(digits); step && entry.is_regular_file(missing))
+      found.emplace(*step, entry.path());
   }
   return found;
 }
@@ -80,7 +81,8 @@ void remove_checkpoints_after(const fs::path& run_folder, int64_t step) {
   for (const auto& [later, path] : list_checkpoints(run_folder)) {
     std::error_code error;
     if (later > step) fs::remove(path, error);
-    require(!error, "{}: expected to remove the checkpoint of a later step, got \"{}\"", path.string(), error.message());
+    require(!error, "{}: expected to remove the checkpoint of a later step, got \"{}\"", path.string(),
+            error.message());
   }
 }
 

@@ -82,7 +82,8 @@ Json parse_header(std::string_view text, const std::string& file) {
             kRemedy);
     return header;
   } catch (const Json::parse_error& error) {
-    fail("{}: header: expected JSON, got a syntax error at offset {}; {}", file, kLengthBytes - 1 + error.byte, kRemedy);
+    fail("{}: header: expected JSON, got a syntax error at offset {}; {}", file, kLengthBytes - 1 + error.byte,
+         kRemedy);
   } catch (const Json::exception&) {
     fail("{}: header: expected JSON, got a number out of range; {}", file, kRemedy);
   }
