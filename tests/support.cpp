@@ -36,6 +36,12 @@ std::optional<std::filesystem::path> fetched_file(const std::string& name) {
   return if_present(std::filesystem::path(BEIT_DEPS_DIR) / name);
 }
 
+std::optional<std::filesystem::path> oracle_file(const std::string& name) {
+  if (const char* folder = std::getenv("BEIT_PARITY")) return std::filesystem::path(folder) / name;
+  fmt::print("skipped: the comparison with PyTorch needs the variable BEIT_PARITY\n");
+  return std::nullopt;
+}
+
 TemporaryFolder::TemporaryFolder() : path(new_folder()) {}
 
 TemporaryFolder::~TemporaryFolder() {

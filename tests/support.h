@@ -22,6 +22,9 @@ std::optional<std::filesystem::path> shared_file(const std::string& name);
 /// <name> under .deps, what set-up fetched; prints why the test is skipped where it is absent.
 std::optional<std::filesystem::path> fetched_file(const std::string& name);
 
+/// <name> in the folder BEIT_PARITY, which tests/python/oracle.sh fills; prints why the test is skipped without it.
+std::optional<std::filesystem::path> oracle_file(const std::string& name);
+
 /// A folder that lives as long as this object.
 class TemporaryFolder {
  public:

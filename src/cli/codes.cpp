@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/images.h"
-#include "cli/images.h"
 #include "cli/runtime.h"
 #include "data/image.h"
 #include "data/resize.h"

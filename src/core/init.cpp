@@ -1,12 +1,15 @@
 #include "core/init.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace beit {
 
 void trunc_normal_(const torch::Tensor& tensor, double std, double cut) {
   torch::NoGradGuard no_grad;
-  const double edge = std::erf(cut / std / std::sqrt(2.0));  // probability within +-cut
+  // Probability within +-cut. Below 1, where erfinv is infinite and the value the cut: float32 draws the lower end once
+  // in 2^24 numbers.
+  const double edge = std::min(std::erf(cut / std / std::sqrt(2.0)), 1.0 - 0x1.0p-24);
   tensor.uniform_(-edge, edge).erfinv_().mul_(std * std::sqrt(2.0)).clamp_(-cut, cut);
 }
 

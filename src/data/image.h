@@ -19,8 +19,9 @@ enum class ImageFormat { kUnknown, kJpeg, kPng, kWebp };
 ImageFormat image_format(std::span<const uint8_t> bytes);
 
 /// Decodes JPEG, PNG or WebP, told apart by content. The pixels are those of Pillow's `convert("RGB")`: grey and
-/// palette spread out, alpha dropped, the high byte of 16 bits, CMYK by 255 - c - k + ck / 255; orientation tags are
-/// ignored. Error, naming `name`, for any other format and for images that are damaged, truncated or too large.
+/// palette spread out, alpha dropped, the high byte of 16 bits (of grey too, which Pillow cuts off), CMYK by 255 - c -
+/// k + ck / 255; orientation tags are ignored. Error, naming `name`, for any other format and for images that are
+/// damaged, truncated or too large.
 torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name);
 
 /// The pixels as a PNG file.

@@ -69,12 +69,13 @@ TensorFile read_weights(const std::filesystem::path& path) {
     const auto mapped = MappedFile::open(file);
     std::ranges::copy(mapped->bytes().first(std::min(start.size(), mapped->bytes().size())), start.begin());
   }
+  // The brace first: the length of a safetensors header, which stands before it, may look like a pickle's first byte.
+  if (start[8] == '{') return read_safetensors(file);
   const bool is_pickle = start[0] == 0x80, is_zip = start[0] == 'P' && start[1] == 'K';
-  if (is_pickle || is_zip) return read_pth(file);
-  require(start[8] == '{',
+  require(is_pickle || is_zip,
           "{}: expected safetensors or PyTorch's .pth, got other bytes at offset 0; name a weights file",
           file.string());
-  return read_safetensors(file);
+  return read_pth(file);
 }
 
 TensorMap state_dict(const torch::nn::Module& module) {

@@ -67,7 +67,7 @@ TEST_CASE("augment: random crops lie in the picture and keep the stated share an
   }
   CHECK((least > 0.195 && least < 0.21));
   CHECK(most > 0.9);
-  CHECK((sum / kDraws > 0.5 && sum / kDraws < 0.6));  // uniform in area, fewer of the largest fit
+  CHECK((sum / kDraws > 0.48 && sum / kDraws < 0.51));  // uniform in area, but fewer of the largest fit
 }
 
 TEST_CASE("augment: where no crop fits, the largest centred one is taken") {

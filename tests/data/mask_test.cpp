@@ -58,8 +58,8 @@ TEST_CASE("mask: it is a function of the stream, covers the whole grid and comes
     clumped += clumping(mask_N, grid);
   }
   const auto shares_N = counts_N / kDraws;
-  CHECK(shares_N.min().item<double>() > 0.08);  // corners are covered by fewer blocks
-  CHECK(shares_N.max().item<double>() < 0.6);
+  CHECK(shares_N.min().item<double>() > 0.03);  // corners are covered by fewer blocks
+  CHECK(shares_N.max().item<double>() < 0.75);
   CHECK((shares_N.mean().item<double>() > 0.382 && shares_N.mean().item<double>() < 0.383));  // 75 of 196
   CHECK(clumped / kDraws > 0.65);  // patches drawn one by one: 0.36
   const auto upside_down_N = shares_N.view({14, 14}).flip({0}).reshape({-1});

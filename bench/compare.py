@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""beit_bench beside PyTorch: the same cases in turn, several rounds, so that a machine that grows slow slows both.
+
+Wants the oracle's bench.py (by default in ../shared/oracle) and a Python with PyTorch (`make setup-python`).
+Prints, for each case, the median seconds a step of both, the median of the rounds' ratios (above 1: PyTorch takes
+longer) and the largest memory of each process.
+"""
+import argparse
+import json
+import os
+import subprocess
+from pathlib import Path
+from statistics import median
+
+root = Path(__file__).resolve().parent.parent
+
+
+def printed_json(command, cwd=None):
+    return json.loads(subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def ours(case, args, batch, threads):
+    """Median seconds a step, and MiB."""
+    run = printed_json([args.program, f"--benchmark_filter=^{case}/", f"--benchmark_repetitions={args.steps}",
+                        "--benchmark_report_aggregates_only=false", "--benchmark_format=json",
+                        f"--batch-size={batch}", f"--images={args.images}", f"--threads={threads}"])
+    steps = [step for step in run["benchmarks"] if step["run_type"] == "iteration"]
+    assert len(steps) == args.steps and steps[0]["time_unit"] == "ms"
+    return median(step["real_time"] for step in steps) / 1e3, max(step["peak_mib"] for step in steps)
+
+
+def theirs(case, args, batch, threads):
+    """Likewise."""
+    best = ["--attention", "sdpa", "--compile"] if args.best else []
+    run = printed_json([args.python, "bench.py", "--case", case, "--batch", str(batch), "--steps", str(args.steps),
+                        "--threads", str(threads), "--images", args.images, *best], cwd=args.oracle)
+    return run["median_s"], run["peak_mib"]
+
+
+def main():
+    images = root.parent / "shared/data/imagenet-sample"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", default=["vqkd", "mim", "tokenize", "load"],
+                        help="of vqkd mim tokenize small load; default: all but small")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3, help="timed steps of each run, after two that warm up")
+    parser.add_argument("--batch", type=int, default=8, help="images a step; load takes 32")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="load takes 1")
+    parser.add_argument("--best", action="store_true", help="PyTorch with fused attention and torch.compile")
+    parser.add_argument("--program", default=str(root / "build/release/bench/beit_bench"))
+    parser.add_argument("--python", default=str(root / ".deps/python/bin/python"))
+    parser.add_argument("--oracle", default=str(root.parent / "shared/oracle"), help="folder of bench.py")
+    parser.add_argument("--images", default=str(images), help="folder of images, for load")
+    args = parser.parse_args()
+
+    print(f"{'case':<10}{'ours s':>10}{'PyTorch s':>11}{'ratio':>8}{'ours MiB':>10}{'PyTorch MiB':>13}", flush=True)
+    for case in args.cases:
+        batch, threads = (32, 1) if case == "load" else (args.batch, args.threads)
+        rounds = [(ours(case, args, batch, threads), theirs(case, args, batch, threads)) for _ in range(args.rounds)]
+        print(f"{case:<10}{median(o[0] for o, t in rounds):>10.4f}{median(t[0] for o, t in rounds):>11.4f}"
+              f"{median(t[0] / o[0] for o, t in rounds):>8.2f}{max(o[1] for o, t in rounds):>10.0f}"
+              f"{max(t[1] for o, t in rounds):>13.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

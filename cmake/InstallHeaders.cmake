@@ -1,0 +1,12 @@
+# Headers go below include/beit and include one another by that name: a user may have a folder `base` or `core` too.
+set(_from ${CMAKE_CURRENT_LIST_DIR}/..)
+set(_to $ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/include/beit)
+file(GLOB _headers RELATIVE ${_from} ${_from}/include/beit/*.h ${_from}/src/*/*.h)
+list(FILTER _headers EXCLUDE REGEX "^src/cli/")
+foreach(_header IN LISTS _headers)
+  file(READ ${_from}/${_header} _text)
+  string(REGEX REPLACE "(#include \")([a-z_]+/)" "\\1beit/\\2" _text "${_text}")
+  string(REGEX REPLACE "^(src|include/beit)/" "" _name ${_header})
+  file(WRITE ${_to}/${_name} "${_text}")
+  list(APPEND CMAKE_INSTALL_MANIFEST_FILES ${_to}/${_name})
+endforeach()

@@ -1,0 +1,9 @@
+// Training as the program's commands do it.
+#pragma once
+
+#include "train/loop.h"
+#include "train/optimizer.h"
+#include "train/pretrain.h"
+#include "train/run.h"
+#include "train/schedule.h"
+#include "train/vqkd.h"

@@ -1,0 +1,103 @@
+// VQ-KD. Shape letters: B images, N patches, C width of a code, F width of the teacher's feature.
+#include "core/tokenizer.h"
+
+#include "base/error.h"
+#include "core/normalise.h"
+#include "core/teacher.h"
+#include "tests/core/golden.h"
+#include "tests/support.h"
+
+namespace beit {
+namespace {
+
+// As golden/vqkd states it.
+const TokenizerOptions kGolden{.encoder = {.grid = {4, 4}, .patch_size = 8, .width = 32, .depth = 2, .heads = 4},
+                               .decoder_width = 32,
+                               .decoder_depth = 1,
+                               .decoder_heads = 4,
+                               .quantizer = {.codes = 64, .width = 8, .kmeans_start = false},
+                               .target_width = 24};
+
+TEST_CASE("tokenizer: two training steps equal the oracle, every gradient too") {
+  const auto file = read_safetensors(golden("vqkd.safetensors")).tensors;
+  Tokenizer tokenizer(kGolden);
+  load_state_dict_strict(*tokenizer, tensors_under(file, "w."), "golden/vqkd");
+  const auto teacher = make_teacher({.kind = "clip"}, kGolden.encoder.grid, tensors_under(file, "teacher."));
+  for (const std::string step : {"0", "1"}) {
+    CAPTURE(step);
+    const auto images_BCHW = file.at("in.images" + step);
+    const auto target_BNF = teacher->target(images_BCHW);
+    CHECK(difference(target_BNF, file.at("out.target" + step)) < 1e-5);
+    const auto loss = tokenizer->forward(images_BCHW, target_BNF);
+    CHECK(torch::equal(loss.ids_BN, file.at("out.codes" + step)));
+    CHECK(difference(loss.total, file.at("out.loss" + step)) < 1e-5);
+    CHECK(difference(loss.reconstruction, file.at("out.rec_loss" + step)) < 1e-5);
+    CHECK(difference(loss.commitment, file.at("out.commit" + step)) < 1e-5);
+    if (step == "0") {
+      loss.total.backward();
+      check_gradients(*tokenizer, tensors_under(file, "grad."), 1e-4);
+    }
+    tokenizer->quantizer()->update();
+    CHECK(difference(tokenizer->quantizer()->codebook(), file.at("out.codebook" + step)) < 1e-5);
+  }
+  tokenizer->eval();
+  CHECK(torch::equal(tokenizer->codes(file.at("in.images_eval")), file.at("out.codes_eval")));
+}
+
+TEST_CASE("tokenizer: decode() predicts what the oracle predicts from the same codes") {
+  const auto file = read_safetensors(golden("vqkd.safetensors")).tensors;
+  Tokenizer tokenizer(kGolden);
+  load_state_dict_strict(*tokenizer, tensors_under(file, "w."), "golden/vqkd");
+  tokenizer->eval();
+  const torch::NoGradGuard no_grad;
+  const auto codes_BNC = tokenizer->encode(file.at("in.images0")).codes_BND;
+  CHECK(difference(tokenizer->decode(codes_BNC), file.at("out.rec0")) < 1e-5);
+}
+
+TEST_CASE("tokenizer: the two input forms standardise images differently, and say nothing else") {
+  torch::manual_seed(41);
+  TokenizerOptions imagenet = kGolden;
+  imagenet.input = InputForm::kImagenetNorm;
+  Tokenizer one(kGolden), other(imagenet);
+  load_state_dict_strict(*other, state_dict(*one), "copy");
+  one->eval();
+  other->eval();
+  const auto images_BCHW = torch::rand({2, 3, 32, 32});
+  // What the other form shows the encoder, put into the range of the first.
+  const auto same_BCHW = (normalise(images_BCHW, kImagenetMean, kImagenetStd) + 1) / 2;
+  const auto difference_of_loss = difference(other->encode(images_BCHW).loss, one->encode(same_BCHW).loss);
+  CHECK(difference_of_loss < 1e-5);
+  CHECK(difference(other->encode(images_BCHW).loss, one->encode(images_BCHW).loss) > 1e-4);
+}
+
+TEST_CASE("tokenizer: codes() need no gradient and are those of encode()") {
+  torch::manual_seed(42);
+  Tokenizer tokenizer(kGolden);
+  tokenizer->eval();
+  const auto images_BCHW = torch::rand({3, 3, 32, 32});
+  const auto ids_BN = tokenizer->codes(images_BCHW);
+  CHECK(ids_BN.sizes() == torch::IntArrayRef({3, 16}));
+  CHECK((ids_BN.scalar_type() == torch::kInt64));
+  CHECK(torch::equal(ids_BN, tokenizer->encode(images_BCHW).ids_BN));
+}
+
+TEST_CASE("tokenizer: a grid that is not square goes through encoder and decoder") {
+  torch::manual_seed(43);
+  TokenizerOptions options = kGolden;
+  options.encoder.grid = {2, 4};
+  Tokenizer tokenizer(options);
+  const auto loss = tokenizer->forward(torch::rand({2, 3, 16, 32}), torch::randn({2, 8, 24}));
+  CHECK(loss.ids_BN.sizes() == torch::IntArrayRef({2, 8}));
+  CHECK(std::isfinite(loss.total.item<double>()));
+}
+
+TEST_CASE("tokenizer: features of another grid or width are refused") {
+  Tokenizer tokenizer(kGolden);
+  const auto images_BCHW = torch::rand({2, 3, 32, 32});
+  CHECK_THROWS_WITH_AS(tokenizer->forward(images_BCHW, torch::randn({2, 16, 25})),
+                       doctest::Contains("as [B, 16, 24], got [2, 16, 25]"), Error);
+  CHECK_THROWS_AS(tokenizer->forward(images_BCHW, torch::randn({2, 9, 24})), Error);
+}
+
+}  // namespace
+}  // namespace beit
