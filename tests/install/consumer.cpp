@@ -6,7 +6,8 @@
 
 int main() {
   torch::manual_seed(0);
-  beit::Tokenizer tokenizer({.encoder = {.grid = {.rows = 2, .columns = 2}, .width = 8, .depth = 1, .heads = 2},
+  beit::Tokenizer tokenizer(
+      beit::TokenizerOptions{.encoder = {.grid = {.rows = 2, .columns = 2}, .width = 8, .depth = 1, .heads = 2},
                              .decoder_width = 8,
                              .decoder_depth = 1,
                              .decoder_heads = 2,
