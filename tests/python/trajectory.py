@@ -30,18 +30,17 @@ def demo_images():
         return torch.stack([torch.from_numpy(numpy.array(p.convert("RGB"))).permute(2, 0, 1) for p in pictures[::4]])
 
 
-def normalised_patches(images):
-    B, p = len(images), PATCH
-    patches = images.reshape(B, 3, GRID, p, GRID, p).permute(0, 2, 4, 3, 5, 1).reshape(B, GRID * GRID, 3 * p * p)
-    return (patches - patches.mean(-1, keepdim=True)) / (patches.var(-1, keepdim=True) + 1e-6).sqrt()
+class Given:
+    """In the place of a teacher: each patch's pixels about the middle grey. Normalised ones would do no good: what
+    rounding leaves of a patch of one colour would become a target of full length."""
 
-
-class Pixels:
-    """The target in the place of a teacher; the oracle hands over images in CLIP's standardisation."""
+    def see(self, images):
+        B, p = len(images), PATCH
+        patches = images.reshape(B, 3, GRID, p, GRID, p).permute(0, 2, 4, 3, 5, 1).reshape(B, GRID * GRID, 3 * p * p)
+        self.features = patches - 0.5
 
     def patch_tokens(self, images):
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (oracle.CLIP_MEAN, oracle.CLIP_STD))
-        return normalised_patches(images * std + mean)
+        return self.features
 
 
 def adamw(model, betas, weight_decay):
@@ -76,7 +75,8 @@ def vqkd(images, rows):
     torch.manual_seed(1)
     encoder = oracle.ViTConfig(image_size=GRID * PATCH, patch_size=PATCH, dim=64, depth=3, heads=4)
     decoder = oracle.ViTConfig(image_size=GRID, patch_size=1, in_channels=CODE_WIDTH, dim=64, depth=1, heads=4)
-    model = oracle.VQKD(encoder, decoder, CODES, CODE_WIDTH, 3 * PATCH * PATCH, Pixels()).train()
+    teacher = Given()
+    model = oracle.VQKD(encoder, decoder, CODES, CODE_WIDTH, 3 * PATCH * PATCH, teacher).train()
     with torch.no_grad():  # the code book starts from k-means of the first batch
         z = model.encode_task_layer(model.encoder.patch_tokens(images[rows[0]].float() / 255 * 2 - 1)).flatten(0, 1)
         z = torch.nn.functional.normalize(z, dim=-1)
@@ -85,7 +85,9 @@ def vqkd(images, rows):
     optimizer = adamw(model, (0.9, 0.99), 1e-4)
     losses = []
     for step in range(STEPS):
-        loss, reconstruction, commitment, *_ = model(images[rows[step]].float() / 255)
+        x = images[rows[step]].float() / 255
+        teacher.see(x)
+        loss, reconstruction, commitment, *_ = model(x)
         take_step(optimizer, loss, rate(step, 1e-3))
         losses.append((reconstruction.item(), commitment.item()))
     for i, name in enumerate(("reconstruction", "commitment")):

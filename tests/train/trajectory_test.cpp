@@ -2,7 +2,6 @@
 // Shape letters: B images, N patches.
 #include "core/mim.h"
 #include "core/normalise.h"
-#include "core/teacher_pixels.h"
 #include "core/tokenizer.h"
 #include "tests/core/golden.h"
 #include "tests/support.h"
@@ -18,6 +17,12 @@ const ViTOptions kTower{.grid = {8, 8}, .patch_size = 4, .width = 64, .depth = 3
 
 torch::Tensor batch(const TensorMap& file, int64_t step) {
   return file.at("in.images").index_select(0, file.at("in.rows")[step]).to(torch::kFloat32) / 255;
+}
+
+/// [B, 64, 48], about the middle grey.
+torch::Tensor pixels_of_patches(const torch::Tensor& images_BCHW) {
+  const int64_t images = images_BCHW.size(0);
+  return images_BCHW.reshape({images, 3, 8, 4, 8, 4}).permute({0, 2, 4, 3, 5, 1}).reshape({images, 64, 48}) - 0.5;
 }
 
 /// Largest relative difference along a curve.
@@ -43,7 +48,7 @@ TEST_CASE("trajectory: two hundred steps of VQ-KD follow PyTorch's loss curve") 
   std::vector<double> reconstruction, commitment;
   for (int64_t step = 0; step < steps; ++step) {
     const auto images_BCHW = batch(file, step);
-    const auto loss = tokenizer->forward(images_BCHW, normalised_patches(images_BCHW, kTower.grid));
+    const auto loss = tokenizer->forward(images_BCHW, pixels_of_patches(images_BCHW));
     optimizer.zero_grad();
     loss.total.backward();
     optimizer.step(lr.at(step));
