@@ -30,7 +30,8 @@ configure: setup
 setup-python: setup
 	@scripts/python.sh
 
-test: configure $(if $(wildcard ../shared/oracle),setup-python)
+# The Python environment first: configure looks for it.
+test: $(if $(wildcard ../shared/oracle),setup-python) configure
 	cmake --build $(BUILD) -j $(JOBS)
 	@scripts/test.sh $(BUILD)
 
