@@ -6,7 +6,8 @@
 #   make setup build bench asan format tidy docs install setup-python clean
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
-#            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug|asan, JOBS=, PREFIX=
+#            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug|asan, JOBS=, PREFIX=,
+#            CTEST=options of ctest for make test, such as "-L core"
 DEPS   ?= .deps
 PRESET ?= release
 BUILD  ?= build/$(PRESET)
@@ -33,7 +34,7 @@ setup-python: setup
 # The Python environment first: configure looks for it.
 test: $(if $(wildcard ../shared/oracle),setup-python) configure
 	cmake --build $(BUILD) -j $(JOBS)
-	@scripts/test.sh $(BUILD)
+	@scripts/test.sh $(BUILD) $(CTEST)
 
 demo: build
 	demo/run.sh
@@ -47,7 +48,7 @@ bench: configure
 
 # The readers of foreign files, under the address and undefined-behaviour sanitizers.
 asan:
-	$(MAKE) test PRESET=asan BUILD=build/asan
+	$(MAKE) test PRESET=asan BUILD=build/asan CTEST="-L 'io|data'"
 
 format: setup
 	scripts/format.sh
