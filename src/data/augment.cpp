@@ -40,9 +40,10 @@ void blend_with_constant(std::span<uint8_t> bytes, int32_t plain, double factor)
 }  // namespace
 
 Box random_resized_crop(const ImageSize& image, double min_area, double max_area, Random& random) {
-  require(image.height > 0 && image.width > 0 && min_area > 0.0 && min_area <= max_area && max_area <= 1.0,
-          "random crop: expected an image and 0 < least area <= most area <= 1, got {} x {} and {}, {}", image.height,
-          image.width, min_area, max_area);
+  require(
+      image.height > 0 && image.width > 0 && min_area > 0.0 && min_area <= max_area && max_area <= 1.0,
+      "random crop: expected an image and 0 < least area <= most area <= 1, got {} x {} and {}, {}; check --min-crop",
+      image.height, image.width, min_area, max_area);
   const auto image_height = static_cast<double>(image.height), image_width = static_cast<double>(image.width);
   for (int attempt = 0; attempt < 10; ++attempt) {
     const double area = image_height * image_width * random.uniform(min_area, max_area);

@@ -151,7 +151,8 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
       if (loader.damaged() > 0) line["damaged_images"] = loader.damaged();
       run.log(line);
       progress.clear();
-      log().info("epoch {}/{}: {}; {} left", epoch + 1, options.epochs, readable(line),
+      const std::string figures = readable(line);
+      log().info("epoch {}/{}: {}{}{} left", epoch + 1, options.epochs, figures, figures.empty() ? "" : "; ",
                  readable_seconds(progress.seconds_left(step)));
       rate.since_last(0);  // what validation took is not training's
       logged_step = step;
