@@ -11,7 +11,7 @@
 namespace beit {
 namespace {
 
-constexpr int64_t kWarmupSteps = 20, kCodes = 256;
+constexpr int64_t kWarmupSteps = 20, kCodes = 256, kStepsBeforeChance = 25;
 
 const ViTOptions kTower{.grid = {8, 8}, .patch_size = 4, .width = 64, .depth = 3, .heads = 4};
 
@@ -25,10 +25,10 @@ torch::Tensor pixels_of_patches(const torch::Tensor& images_BCHW) {
   return images_BCHW.reshape({images, 3, 8, 4, 8, 4}).permute({0, 2, 4, 3, 5, 1}).reshape({images, 64, 48}) - 0.5;
 }
 
-/// Largest relative difference along a curve.
-double apart(const std::vector<double>& curve, const torch::Tensor& expected) {
+/// Largest relative difference along the first `steps` of a curve.
+double apart(const std::vector<double>& curve, const torch::Tensor& expected, int64_t steps) {
   const auto got = torch::tensor(curve, torch::kFloat64), same = expected.to(torch::kFloat64);
-  return ((got - same) / same).abs().max().item<double>();
+  return ((got - same) / same).abs().slice(0, 0, steps).max().item<double>();
 }
 
 TEST_CASE("trajectory: two hundred steps of VQ-KD follow PyTorch's loss curve") {
@@ -56,11 +56,15 @@ TEST_CASE("trajectory: two hundred steps of VQ-KD follow PyTorch's loss curve") 
     reconstruction.push_back(loss.reconstruction.item<double>());
     commitment.push_back(loss.commitment.item<double>());
   }
-  const double first = apart(reconstruction, file.at("out.reconstruction")),
-               second = apart(commitment, file.at("out.commitment"));
+  const double first = apart(reconstruction, file.at("out.reconstruction"), steps),
+               second = apart(commitment, file.at("out.commitment"), steps);
   fmt::print("trajectory: VQ-KD: reconstruction loss {:.1e}, commitment loss {:.1e}\n", first, second);
-  CHECK(first < 1e-3);
-  CHECK(second < 1e-3);
+  // Where two codes are equally near, rounding decides, and the curves part: PyTorch's own by 3e-3 with another number
+  // of threads. Until then they are one.
+  CHECK(apart(reconstruction, file.at("out.reconstruction"), kStepsBeforeChance) < 1e-4);
+  CHECK(apart(commitment, file.at("out.commitment"), kStepsBeforeChance) < 1e-4);
+  CHECK(first < 1e-2);
+  CHECK(second < 1e-2);
 }
 
 TEST_CASE("trajectory: two hundred steps of pre-training follow PyTorch's loss curves") {
@@ -91,10 +95,10 @@ TEST_CASE("trajectory: two hundred steps of pre-training follow PyTorch's loss c
     main.push_back(loss.main.item<double>());
     cls_pt.push_back(loss.cls_pt.item<double>());
   }
-  const double first = apart(main, file.at("out.main")), second = apart(cls_pt, file.at("out.cls_pt"));
+  const double first = apart(main, file.at("out.main"), steps), second = apart(cls_pt, file.at("out.cls_pt"), steps);
   fmt::print("trajectory: pre-training: main loss {:.1e}, CLS loss {:.1e}; {} steps clipped\n", first, second, clipped);
-  CHECK(first < 1e-3);
-  CHECK(second < 1e-3);
+  CHECK(first < 1e-4);
+  CHECK(second < 1e-4);
 }
 
 }  // namespace
