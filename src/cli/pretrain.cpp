@@ -55,7 +55,7 @@ struct Pretrain {
         data.val_data.empty() ? std::nullopt : std::optional(open_images(data.val_data, "val-data"));
     std::optional<Loader> validation;
     if (val_images) {
-      // Whole images as they are, each with one mask that is always the same.
+      // Whole images, half of them mirrored, each with one mask; both always the same.
       const DataOptions plain{.min_crop = 1, .color_jitter = 0};
       validation.emplace(*val_images, pretrain_transform(model, choice, plain, /*seed=*/0),
                          evaluation_order(train.batch_size, data.workers));

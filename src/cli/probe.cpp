@@ -30,9 +30,7 @@ using Features = std::function<torch::Tensor(const torch::Tensor& images_BCHW)>;
 /// Tokens after a block, without the network's last norm.
 Features backbone_features(const LoadedBackbone& backbone, int64_t layer, FeaturePooling pooling) {
   return [model = backbone.model, input = backbone.input, layer, pooling](const torch::Tensor& images_BCHW) mutable {
-    const auto seen_BCHW =
-        input == InputForm::kDefault ? images_BCHW * 2 - 1 : normalise(images_BCHW, kImagenetMean, kImagenetStd);
-    return pool(model->layers(seen_BCHW, {layer}).front(), pooling);
+    return pool(model->layers(normalise(images_BCHW, input), {layer}).front(), pooling);
   };
 }
 

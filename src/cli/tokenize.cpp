@@ -78,12 +78,9 @@ struct Tokenize {
 
     const auto images = open_images(data.data, "data");
     if (!output.empty()) require_fitting_paths(images);
-    Loader loader(images, evaluation_transform(loaded.options),
-                  {.batch_size = batch_size,
-                   .workers = data.workers,
-                   .shuffle = false,
-                   .drop_last = false,
-                   .on_damage = skip_damaged ? OnDamage::kSkip : OnDamage::kFail});
+    LoaderOptions order = evaluation_order(batch_size, data.workers);
+    if (!skip_damaged) order.on_damage = OnDamage::kFail;
+    Loader loader(images, evaluation_transform(loaded.options), order);
     loader.start(/*epoch=*/0);
 
     auto codes_MN = torch::empty({output.empty() ? 0 : images.size(), grid.patches()}, torch::kInt32);

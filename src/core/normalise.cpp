@@ -10,4 +10,8 @@ torch::Tensor normalise(const torch::Tensor& images_BCHW, const std::array<float
   return (images_BCHW - column(mean)) / column(std);
 }
 
+torch::Tensor normalise(const torch::Tensor& images_BCHW, InputForm form) {
+  return form == InputForm::kDefault ? images_BCHW * 2 - 1 : normalise(images_BCHW, kImagenetMean, kImagenetStd);
+}
+
 }  // namespace beit

@@ -1,7 +1,6 @@
 #include "core/tokenizer.h"
 
 #include "base/error.h"
-#include "core/normalise.h"
 
 namespace beit {
 namespace {
@@ -34,8 +33,7 @@ TokenizerImpl::TokenizerImpl(const TokenizerOptions& options, Ranks ranks) : opt
 }
 
 Quantized TokenizerImpl::encode(const torch::Tensor& images_BCHW) {
-  const auto seen_BCHW =
-      options_.input == InputForm::kDefault ? images_BCHW * 2 - 1 : normalise(images_BCHW, kImagenetMean, kImagenetStd);
+  const auto seen_BCHW = normalise(images_BCHW, options_.input);
   return quantize_->forward(encode_task_layer_->forward(encoder_->patch_tokens(seen_BCHW).to(torch::kFloat32)));
 }
 

@@ -4,16 +4,11 @@
 
 #include <torch/torch.h>
 
+#include "core/normalise.h"
 #include "core/quantizer.h"
 #include "core/vit.h"
 
 namespace beit {
-
-/// How the encoder standardises images in [0, 1].
-enum class InputForm {
-  kDefault,       ///< 2 x - 1
-  kImagenetNorm,  ///< ImageNet's mean and standard deviation
-};
 
 struct TokenizerOptions {
   ViTOptions encoder;  ///< absolute positions, no layer scale

@@ -11,9 +11,7 @@ namespace {
 
 constexpr std::string_view kTokenizer = "a tokenizer", kPretrained = "a pre-trained model";
 
-ViTOptions vit_options(const ModelOptions& given) {
-  ModelOptions model = given;
-  resolve(model);
+ViTOptions vit_options(const ModelOptions& model) {
   return {.grid = grid_of(model),
           .patch_size = model.patch_size,
           .width = model.width,
@@ -58,7 +56,9 @@ TensorMap backbone_tensors(const TensorMap& tensors) {
 
 }  // namespace
 
-TokenizerOptions tokenizer_options(const ModelOptions& model, const CodebookOptions& codebook, int64_t target_width) {
+TokenizerOptions tokenizer_options(const ModelOptions& given, const CodebookOptions& codebook, int64_t target_width) {
+  ModelOptions model = given;
+  resolve(model);
   const ViTOptions encoder = vit_options(model);
   return {.encoder = encoder,
           .decoder_width = encoder.width,
