@@ -53,7 +53,7 @@ asan:
 format: setup
 	scripts/format.sh
 
-tidy: setup
+tidy: configure
 	@scripts/packages.sh clang-tidy
 	scripts/tidy.sh $(FILES)
 

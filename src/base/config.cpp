@@ -23,6 +23,10 @@ constexpr std::array<NamedSize, 6> kSizes{{{"tiny", 192, 12, 3, 16},
                                            {"large", 1024, 24, 16, 16},
                                            {"huge", 1280, 32, 16, 14}}};
 
+constexpr Range kFrom0{.least = 0}, kFrom1{.least = 1};
+constexpr Range kShare{.least = 0, .most = 1, .without_most = true};
+constexpr Range kSide{.least = 1, .most = 65536};  // pixels
+
 std::vector<std::string> size_names() {
   std::vector<std::string> names;
   for (const NamedSize& size : kSizes) names.emplace_back(size.name);
@@ -34,22 +38,36 @@ std::vector<std::string> size_names() {
 OptionList describe(ModelOptions& o) {
   return {
       {.name = "model", .value = &o.model, .help = "named size of the network", .choices = size_names()},
-      {.name = "width", .value = &o.width, .help = "of a token; 0: the named size's", .yields_to = "model"},
-      {.name = "depth", .value = &o.depth, .help = "blocks; 0: the named size's", .yields_to = "model"},
+      {.name = "width",
+       .value = &o.width,
+       .help = "of a token; 0: the named size's",
+       .range = kFrom0,
+       .yields_to = "model"},
+      {.name = "depth",
+       .value = &o.depth,
+       .help = "blocks; 0: the named size's",
+       .range = kFrom0,
+       .yields_to = "model"},
       {.name = "heads",
        .value = &o.heads,
        .help = "of attention, divide the width; 0: the named size's",
+       .range = kFrom0,
        .yields_to = "model"},
-      {.name = "image-size", .value = &o.image_size, .help = "pixels of a side"},
+      {.name = "image-size", .value = &o.image_size, .help = "pixels of a side", .range = kSide},
       {.name = "patch-size",
        .value = &o.patch_size,
        .help = "pixels of a side; 0: 14 for huge, else 16",
+       .range = {.least = 0, .most = kSide.most},
        .yields_to = "model"},
-      {.name = "drop-path", .value = &o.drop_path, .help = "stochastic depth of the last block, in [0, 1)"},
+      {.name = "drop-path",
+       .value = &o.drop_path,
+       .help = "stochastic depth of the last block, in [0, 1)",
+       .range = kShare},
   };
 }
 
 void resolve(ModelOptions& o) {
+  check_ranges(describe(o), "model");
   const auto* size = std::find_if(kSizes.begin(), kSizes.end(), [&](const NamedSize& s) { return s.name == o.model; });
   require(size != kSizes.end(), "model: expected a named size, got '{}'", o.model);
   const auto fill = [](int64_t& value, int64_t named) { value = value == 0 ? named : value; };
@@ -57,16 +75,13 @@ void resolve(ModelOptions& o) {
   fill(o.depth, size->depth);
   fill(o.heads, size->heads);
   fill(o.patch_size, size->patch_size);
-  require(o.width > 0 && o.depth > 0 && o.heads > 0, "model: expected width, depth and heads above 0, got {}, {}, {}",
-          o.width, o.depth, o.heads);
   require(o.width % o.heads == 0, "model: expected heads that divide the width, got {} heads at width {}; set --heads",
           o.heads, o.width);
   require(
-      o.patch_size > 0 && o.image_size > 0 && o.image_size % o.patch_size == 0,
+      o.image_size % o.patch_size == 0,
       "model: expected an image size that is a multiple of the patch size, got {} and {} pixels; set --image-size or "
       "--patch-size",
       o.image_size, o.patch_size);
-  require(o.drop_path >= 0 && o.drop_path < 1, "model: expected drop-path in [0, 1), got {}", o.drop_path);
 }
 
 Grid grid_of(const ModelOptions& o) {
@@ -76,16 +91,23 @@ Grid grid_of(const ModelOptions& o) {
 
 OptionList describe(CodebookOptions& o) {
   return {
-      {.name = "codes", .value = &o.codes, .help = "size of the codebook"},
-      {.name = "code-dim", .value = &o.code_dim, .help = "width of a code"},
-      {.name = "code-decay", .value = &o.code_decay, .help = "of the codes' moving average, in [0, 1)"},
-      {.name = "beta", .value = &o.beta, .help = "weight of the commitment loss"},
+      {.name = "codes", .value = &o.codes, .help = "size of the codebook", .range = {.least = 1, .most = 1 << 24}},
+      {.name = "code-dim", .value = &o.code_dim, .help = "width of a code", .range = {.least = 1, .most = 4096}},
+      {.name = "code-decay",
+       .value = &o.code_decay,
+       .help = "of the codes' moving average, in [0, 1)",
+       .range = kShare},
+      {.name = "beta", .value = &o.beta, .help = "weight of the commitment loss", .range = kFrom0},
       {.name = "kmeans-start", .value = &o.kmeans_start, .help = "first codes from k-means of the first batch"},
       {.name = "revive-threshold",
        .value = &o.revive_threshold,
-       .help = "share of the mean use below which a code is dead and replaced; 0: never, as published"},
-      {.name = "revive-every", .value = &o.revive_every, .help = "steps between two searches for dead codes"},
-      {.name = "decoder-depth", .value = &o.decoder_depth, .help = "blocks of the decoder"},
+       .help = "share of the mean use below which a code is dead and replaced; 0: never, as published",
+       .range = kFrom0},
+      {.name = "revive-every",
+       .value = &o.revive_every,
+       .help = "steps between two searches for dead codes",
+       .range = kFrom1},
+      {.name = "decoder-depth", .value = &o.decoder_depth, .help = "blocks of the decoder", .range = kFrom1},
       {.name = "input-form",
        .value = &o.input_form,
        .help = "how the encoder standardises pixels: 2x-1, or ImageNet's mean and deviation",
@@ -103,7 +125,10 @@ OptionList describe(TeacherChoice& o) {
        .value = &o.teacher_weights,
        .help = "file with the teacher's weights; hog and pixels need none",
        .value_name = "FILE"},
-      {.name = "teacher-image-size", .value = &o.teacher_image_size, .help = "pixels of a side; 0: the teacher's own"},
+      {.name = "teacher-image-size",
+       .value = &o.teacher_image_size,
+       .help = "pixels of a side; 0: the teacher's own",
+       .range = {.least = 0, .most = kSide.most}},
       {.name = "teacher-cache",
        .value = &o.teacher_cache,
        .help = "file of its features for each image and its mirror image, made if it is missing; wants --min-crop 1 "
@@ -120,77 +145,113 @@ OptionList describe(MimChoice& o) {
        .value_name = "FILE|RUN"},
       {.name = "tokenizer-image-size",
        .value = &o.tokenizer_image_size,
-       .help = "pixels of a side of the tokenizer's view; 0: the tokenizer's own"},
+       .help = "pixels of a side of the tokenizer's view, which must be the tokenizer's own; 0: that",
+       .range = {.least = 0, .most = kSide.most}},
       {.name = "masked-patches",
        .value = &o.masked_patches,
-       .help = "of an image, exactly; 0: 75 of 196, or that share"},
-      {.name = "min-mask-block", .value = &o.min_mask_block, .help = "patches of the smallest masked block"},
+       .help = "of an image, exactly; 0: 75 of 196, or that share",
+       .range = kFrom0},
+      {.name = "min-mask-block",
+       .value = &o.min_mask_block,
+       .help = "patches of the smallest masked block",
+       .range = kFrom1},
       {.name = "cls-branch", .value = &o.cls_branch, .help = "CLS patch aggregation"},
       {.name = "early-layers",
        .value = &o.early_layers,
-       .help = "block after which the CLS branch takes its patch tokens; 0: 9 of 12, 21 of 24, else three quarters"},
-      {.name = "head-layers", .value = &o.head_layers, .help = "blocks of the CLS branch"},
+       .help = "block after which the CLS branch takes its patch tokens; 0: 9 of 12, 21 of 24, else three quarters",
+       .range = kFrom0},
+      {.name = "head-layers", .value = &o.head_layers, .help = "blocks of the CLS branch", .range = kFrom1},
       {.name = "shared-head", .value = &o.shared_head, .help = "one head for both branches"},
-      {.name = "layer-scale", .value = &o.layer_scale, .help = "initial value; 0: none"},
+      {.name = "layer-scale", .value = &o.layer_scale, .help = "initial value; 0: none", .range = kFrom0},
   };
 }
 
 void resolve(MimChoice& o, const ModelOptions& model) {
+  check_ranges(describe(o), "mim");
   const int64_t patches = grid_of(model).patches();
   if (o.masked_patches == 0) o.masked_patches = std::max<int64_t>(1, (75 * patches + 98) / 196);
   if (o.early_layers == 0) o.early_layers = model.depth == 24 ? 21 : std::max<int64_t>(1, model.depth * 3 / 4);
-  require(o.masked_patches > 0 && o.masked_patches <= patches,
+  require(o.masked_patches <= patches,
           "mim: expected between 1 and all {} patches masked, got {}; set --masked-patches", patches, o.masked_patches);
-  require(o.min_mask_block > 0, "mim: expected a smallest block of at least 1 patch, got {}; set --min-mask-block",
-          o.min_mask_block);
-  require(!o.cls_branch || (o.early_layers >= 1 && o.early_layers <= model.depth && o.head_layers >= 1),
-          "mim: expected early-layers between 1 and the depth {} and head-layers of at least 1, got {} and {}",
-          model.depth, o.early_layers, o.head_layers);
+  require(!o.cls_branch || o.early_layers <= model.depth, "mim: expected early-layers of at most the depth {}, got {}",
+          model.depth, o.early_layers);
 }
 
 OptionList describe(DataOptions& o) {
   return {
       {.name = "data", .value = &o.data, .help = "image folder or tar file; again for several"},
       {.name = "val-data", .value = &o.val_data, .help = "likewise, to measure on"},
-      {.name = "workers", .value = &o.workers, .help = "threads that decode images"},
+      {.name = "workers",
+       .value = &o.workers,
+       .help = "threads that decode images",
+       .range = {.least = 1, .most = 1024}},
       {.name = "min-crop",
        .value = &o.min_crop,
-       .help = "smallest share of the area that a random crop keeps; 1: no crop"},
+       .help = "smallest share of the area that a random crop keeps; 1: no crop",
+       .range = {.least = 0, .most = 1, .without_least = true}},
       {.name = "color-jitter",
        .value = &o.color_jitter,
-       .help = "strength of brightness, contrast, saturation; 0: none"},
+       .help = "strength of brightness, contrast, saturation; 0: none",
+       .range = kFrom0},
   };
 }
 
 OptionList describe(TrainOptions& o) {
   return {
       {.name = "output", .value = &o.output, .help = "run folder, created if need be", .value_name = "RUN"},
-      {.name = "seed", .value = &o.seed, .help = "of everything random"},
-      {.name = "epochs", .value = &o.epochs, .help = "passes over the data; the schedule's length"},
-      {.name = "steps", .value = &o.steps, .help = "stop after so many optimizer steps; 0: after all epochs"},
-      {.name = "batch-size", .value = &o.batch_size, .help = "images a step, of all ranks together"},
-      {.name = "lr", .value = &o.lr, .help = "highest learning rate"},
-      {.name = "min-lr", .value = &o.min_lr, .help = "learning rate at the end"},
-      {.name = "warmup-epochs", .value = &o.warmup_epochs, .help = "epochs over which the learning rate rises"},
-      {.name = "weight-decay", .value = &o.weight_decay, .help = "of AdamW"},
-      {.name = "beta1", .value = &o.beta1, .help = "of AdamW"},
-      {.name = "beta2", .value = &o.beta2, .help = "of AdamW"},
-      {.name = "clip-grad", .value = &o.clip_grad, .help = "largest norm of all gradients; 0: not clipped"},
-      {.name = "checkpoint-every", .value = &o.checkpoint_every, .help = "steps between checkpoints; 0: one epoch"},
-      {.name = "keep-checkpoints", .value = &o.keep_checkpoints, .help = "newest checkpoints that are kept"},
+      {.name = "seed", .value = &o.seed, .help = "of everything random", .range = kFrom0},
+      {.name = "epochs",
+       .value = &o.epochs,
+       .help = "passes over the data; the schedule's length",
+       .range = {.least = 1, .most = 1e6}},
+      {.name = "steps",
+       .value = &o.steps,
+       .help = "stop after so many optimizer steps; 0: after all epochs",
+       .range = kFrom0},
+      {.name = "batch-size",
+       .value = &o.batch_size,
+       .help = "images a step, of all ranks together",
+       .range = {.least = 1, .most = 1e6}},
+      {.name = "lr", .value = &o.lr, .help = "highest learning rate", .range = {.least = 0, .without_least = true}},
+      {.name = "min-lr", .value = &o.min_lr, .help = "learning rate at the end", .range = kFrom0},
+      {.name = "warmup-epochs",
+       .value = &o.warmup_epochs,
+       .help = "epochs over which the learning rate rises",
+       .range = {.least = 0, .most = 1e6}},
+      {.name = "weight-decay", .value = &o.weight_decay, .help = "of AdamW", .range = kFrom0},
+      {.name = "beta1", .value = &o.beta1, .help = "of AdamW", .range = kShare},
+      {.name = "beta2", .value = &o.beta2, .help = "of AdamW", .range = kShare},
+      {.name = "clip-grad",
+       .value = &o.clip_grad,
+       .help = "largest norm of all gradients; 0: not clipped",
+       .range = kFrom0},
+      {.name = "checkpoint-every",
+       .value = &o.checkpoint_every,
+       .help = "steps between checkpoints; 0: one epoch",
+       .range = kFrom0},
+      {.name = "keep-checkpoints",
+       .value = &o.keep_checkpoints,
+       .help = "newest checkpoints that are kept",
+       .range = kFrom1},
       {.name = "resume",
        .value = &o.resume,
        .help = "auto: go on where the run folder's last checkpoint stands; never: start anew; or a checkpoint",
        .value_name = "auto|never|PATH"},
-      {.name = "log-every", .value = &o.log_every, .help = "steps between two lines of the log"},
-      {.name = "val-every", .value = &o.val_every, .help = "epochs between two validations; the last is always done"},
+      {.name = "log-every", .value = &o.log_every, .help = "steps between two lines of the log", .range = kFrom1},
+      {.name = "val-every",
+       .value = &o.val_every,
+       .help = "epochs between two validations; the last is always done",
+       .range = kFrom1},
   };
 }
 
 OptionList describe(RuntimeOptions& o) {
   return {
       {.name = "device", .value = &o.device, .help = "auto: a GPU if there is one", .choices = {"auto", "cpu", "cuda"}},
-      {.name = "threads", .value = &o.threads, .help = "threads that compute; 0: all cores"},
+      {.name = "threads",
+       .value = &o.threads,
+       .help = "threads that compute; 0: all cores",
+       .range = {.least = 0, .most = 1024}},
       {.name = "quiet", .value = &o.quiet, .help = "print warnings and errors only"},
   };
 }

@@ -27,17 +27,33 @@ T number(const std::string& word, std::string_view kind, std::string_view where)
   return value;
 }
 
+/// "of at least 1", "in [0, 1)".
+std::string readable(const Range& range) {
+  if (std::isinf(range.most)) return fmt::format("{} {}", range.without_least ? "above" : "of at least", range.least);
+  return fmt::format("in {}{}, {}{}", range.without_least ? '(' : '[', range.least, range.most,
+                     range.without_most ? ')' : ']');
+}
+
+template <class T>
+void check_range(T value, const Range& range, std::string_view where) {
+  const auto number = static_cast<double>(value);
+  const bool above = range.without_least ? number > range.least : number >= range.least;
+  const bool below = range.without_most ? number < range.most : number <= range.most;
+  require(above && below, "{}: expected a {}number {}, got {}", where, std::is_integral_v<T> ? "whole " : "",
+          readable(range), value);
+}
+
 void check_choice(const Option& option, const std::string& word, std::string_view where) {
   const auto& choices = option.choices;
   require(choices.empty() || std::find(choices.begin(), choices.end(), word) != choices.end(),
           "{}: expected one of {}, got '{}'", where, fmt::join(choices, ", "), word);
 }
 
-// The reader of TOML knows no escapes, so a text is put between the quotes that it does not hold.
+// A text between single quotes is taken as it stands; one between double quotes might hold escapes.
 std::string quoted(const std::string& text) {
   const bool has_double = text.find('"') != std::string::npos || text.find('\\') != std::string::npos;
   require(!(has_double && text.find('\'') != std::string::npos) && text.find('\n') == std::string::npos,
-          "configuration: expected a text without line breaks and without both kinds of quotes, got {}", text);
+          "configuration: expected a text without line breaks, and without ' beside \" or \\, got {}", text);
   return has_double ? "'" + text + "'" : '"' + text + '"';
 }
 
@@ -71,8 +87,13 @@ void set(const Option& option, const std::vector<std::string>& words, std::strin
   }
   require(words.size() == 1, "{}: expected one value, got {}", where, words.size());
   const std::string& word = words.front();
-  std::visit(Overload{[&](int64_t* value) { *value = number<int64_t>(word, "a whole number", where); },
-                      [&](double* value) { *value = number<double>(word, "a number", where); },
+  const auto set_number = [&]<class T>(T* value, std::string_view kind) {
+    const T read = number<T>(word, kind, where);
+    check_range(read, option.range, where);
+    *value = read;
+  };
+  std::visit(Overload{[&](int64_t* value) { set_number(value, "a whole number"); },
+                      [&](double* value) { set_number(value, "a number"); },
                       [&](bool* value) {
                         require(word == "true" || word == "false", "{}: expected true or false, got '{}'", where, word);
                         *value = word == "true";
@@ -83,6 +104,15 @@ void set(const Option& option, const std::vector<std::string>& words, std::strin
                       },
                       [](std::vector<std::string>*) {}},
              option.value);
+}
+
+void check_ranges(const OptionList& options, std::string_view where) {
+  for (const Option& option : options) {
+    const std::string place = fmt::format("{}: {}", where, option.name);
+    std::visit(Overload{[&](const int64_t* value) { check_range(*value, option.range, place); },
+                        [&](const double* value) { check_range(*value, option.range, place); }, [](const auto*) {}},
+               option.value);
+  }
 }
 
 std::string shown(const Option& option) {
@@ -125,15 +155,18 @@ void from_json(const OptionList& options, std::string_view json, std::string_vie
   for (const Option& option : options) {
     const auto entry = object.find(option.name);
     if (entry == object.end()) continue;
+    const std::string place = fmt::format("{}: {}", where, option.name);
     const auto expect = [&](bool fits, std::string_view kind) {
-      require(fits, "{}: {}: expected {}, got {:.60}", where, option.name, kind, entry->dump());
+      require(fits, "{}: expected {}, got {:.60}", place, kind, entry->dump());
     };
     std::visit(Overload{[&](int64_t* value) {
                           expect(entry->is_number_integer(), "a whole number");
+                          check_range(entry->get<int64_t>(), option.range, place);
                           *value = entry->get<int64_t>();
                         },
                         [&](double* value) {
                           expect(entry->is_number(), "a number");
+                          check_range(entry->get<double>(), option.range, place);
                           *value = entry->get<double>();
                         },
                         [&](bool* value) {
@@ -143,7 +176,7 @@ void from_json(const OptionList& options, std::string_view json, std::string_vie
                         [&](std::string* value) {
                           expect(entry->is_string(), "a text");
                           const auto text = entry->get<std::string>();
-                          check_choice(option, text, fmt::format("{}: {}", where, option.name));
+                          check_choice(option, text, place);
                           *value = text;
                         },
                         [&](std::vector<std::string>* value) {

@@ -183,7 +183,7 @@ std::string help(const std::vector<Command>& commands) {
   return fmt::format(
       "BEiT v2: masked image modelling with vector-quantized visual tokenizers\n\n"
       "Usage: beit COMMAND [--config FILE.toml] [--flag value ...]\n\nCommands:\n{}\n"
-      "`beit COMMAND --help` lists a command's flags. `beit --version` prints the version.\n",
+      "`beit COMMAND --help` or `beit help COMMAND` lists a command's flags. `beit --version` prints the version.\n",
       lines);
 }
 

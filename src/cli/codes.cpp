@@ -25,21 +25,23 @@ struct Codes {
   int64_t batch_size = 64;
 
   OptionList options() {
-    return join({{{.name = "tokenizer",
-                   .value = &tokenizer,
-                   .help = "file or run folder of `beit vqkd`",
-                   .value_name = "FILE|RUN"},
-                  {.name = "output", .value = &output, .help = "PNG file for the picture", .value_name = "FILE"},
-                  {.name = "rows", .value = &shown.rows, .help = "codes to show, a row each, at most"},
-                  {.name = "columns", .value = &shown.columns, .help = "examples of a code, at most"},
-                  {.name = "batch-size", .value = &batch_size, .help = "images at a time"}},
-                 pick(describe(data), {"data", "workers"}),
-                 describe(runtime)});
+    return join(
+        {{{.name = "tokenizer",
+           .value = &tokenizer,
+           .help = "file or run folder of `beit vqkd`",
+           .value_name = "FILE|RUN"},
+          {.name = "output", .value = &output, .help = "PNG file for the picture", .value_name = "FILE"},
+          {.name = "rows", .value = &shown.rows, .help = "codes to show, a row each, at most", .range = {.least = 1}},
+          {.name = "columns", .value = &shown.columns, .help = "examples of a code, at most", .range = {.least = 1}},
+          {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}}},
+         pick(describe(data), {"data", "workers"}),
+         describe(runtime)});
   }
 
   void run() {
     require(!tokenizer.empty(), "codes: expected a tokenizer, got none; set --tokenizer FILE or RUN");
-    require(!output.empty(), "codes: expected somewhere for the picture to go; set --output FILE.png");
+    require(output.ends_with(".png"), "codes: expected a PNG file to draw to, got '{}'; set --output FILE.png", output);
+    require_apart(output, tokenizer, data.data);
     require_writable(output);
     const Dataset images = open_images(data.data, "data");
 

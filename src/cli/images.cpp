@@ -9,4 +9,16 @@ Dataset open_images(const std::vector<std::string>& paths, std::string_view flag
   return Dataset::open(std::vector<std::filesystem::path>(paths.begin(), paths.end()));
 }
 
+void require_apart(const std::filesystem::path& output, const std::filesystem::path& weights,
+                   const std::vector<std::string>& data) {
+  std::vector<std::filesystem::path> inputs{weights, weights / "model.safetensors"};
+  inputs.insert(inputs.end(), data.begin(), data.end());
+  for (const auto& input : inputs) {
+    std::error_code missing;
+    require(!std::filesystem::equivalent(output, input, missing),
+            "{}: expected an output apart from what is read, got {} itself; choose another --output", output.string(),
+            input.string());
+  }
+}
+
 }  // namespace beit

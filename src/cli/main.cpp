@@ -19,9 +19,12 @@ std::vector<Command> all_commands() {
 void run(const std::vector<std::string>& words) {
   const auto commands = all_commands();
   require(!words.empty(), "expected a command, got none; see `beit --help`");
+  const bool asks_help = words[0] == "--help" || words[0] == "-h" || words[0] == "help";
   if (words[0] == "--version") {
     fmt::print("beit {}\n", BEIT_VERSION);
-  } else if (words[0] == "--help" || words[0] == "-h") {
+  } else if (asks_help && words.size() > 1) {
+    fmt::print("{}", help(find_command(commands, words[1])));
+  } else if (asks_help) {
     fmt::print("{}", help(commands));
   } else {
     const Command& command = find_command(commands, words[0]);

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "cli/command.h"
 #include "cli/images.h"
+#include "cli/interrupt.h"
 #include "cli/run_config.h"
 #include "cli/runtime.h"
 #include "train/evaluation.h"
@@ -39,6 +40,7 @@ struct Pretrain {
     resolve(model);
     resolve(choice, model);
     require(!choice.tokenizer.empty(), "pretrain: expected a tokenizer, got none; set --tokenizer FILE or RUN");
+    require_apart(train.output, choice.tokenizer, {});
     LoadedTokenizer loaded = load_tokenizer(choice.tokenizer);
     if (choice.tokenizer_image_size == 0) choice.tokenizer_image_size = loaded.options.image_size;
     check_grids(loaded.options);
@@ -69,7 +71,7 @@ struct Pretrain {
                choice.masked_patches, grid_of(model).patches(), loaded.codebook.codes);
 
     PretrainTask task(network, loaded.model, validation ? &*validation : nullptr, device);
-    beit::train(task, loader, steps, train, folder);
+    beit::train(task, loader, steps, train, folder, stop_on_signal());
   }
 
   void check_grids(const ModelOptions& tokenizer) const {

@@ -46,6 +46,8 @@ Dataset open_classes(const std::vector<std::string>& paths, std::string_view fla
   for (int64_t i = 0; i < images.size(); ++i) {
     require(images.label(i) >= 0, "{}: expected images in class folders, got one without class", images.path(i));
   }
+  require(images.classes().size() > 1, "{}: expected images of two classes at least, got {}; a class is a folder", flag,
+          images.classes().size());
   return images;
 }
 
@@ -82,14 +84,21 @@ struct Probe {
            .help = "features of --teacher, mean over the patches of the grid of --image-size and --patch-size"},
           {.name = "layer",
            .value = &layer,
-           .help = "block, from 1, whose tokens are the features, without the last norm; 0: the last"},
+           .help = "block, from 1, whose tokens are the features, without the last norm; 0: the last",
+           .range = {.least = 0}},
           {.name = "pooling",
            .value = &pooling,
            .help = "mean of the patch tokens, CLS token, or both",
            .choices = {"mean", "cls", "both"}},
-          {.name = "seed", .value = &seed, .help = "the first; decides the held-out part and the starting weights"},
-          {.name = "seeds", .value = &seeds, .help = "how often to repeat, each time with the next seed"},
-          {.name = "batch-size", .value = &batch_size, .help = "images at a time"},
+          {.name = "seed",
+           .value = &seed,
+           .help = "the first; decides the held-out part and the starting weights",
+           .range = {.least = 0}},
+          {.name = "seeds",
+           .value = &seeds,
+           .help = "how often to repeat, each time with the next seed",
+           .range = {.least = 1}},
+          {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}},
           {.name = "json", .value = &json, .help = "file for the result as a JSON object", .value_name = "FILE"}},
          pick(describe(data), {"data", "val-data", "workers"}),
          pick(describe(model), {"model", "width", "depth", "heads", "image-size", "patch-size"}),
@@ -102,8 +111,6 @@ struct Probe {
     const int sources = (weights.empty() ? 0 : 1) + (random_init ? 1 : 0) + (teacher_maps ? 1 : 0);
     require(sources == 1, "probe: expected one of --weights FILE, --random-init and --teacher-features, got {}",
             sources == 0 ? "none" : "several");
-    require(seed >= 0 && seeds >= 1, "probe: expected a seed of 0 or more and at least one of them, got {} and {}",
-            seed, seeds);
     if (!json.empty()) require_writable(json);
 
     const torch::NoGradGuard no_grad;
@@ -145,8 +152,8 @@ struct Probe {
     LoadedBackbone backbone = random_init ? random_backbone(model, mim) : load_backbone(weights);
     backbone.model->to(device);
     model = backbone.options;
-    require(layer >= 0 && layer <= model.depth, "probe: expected a layer between 1 and {}, or 0 for the last, got {}",
-            model.depth, layer);
+    require(layer <= model.depth, "probe: expected a layer between 1 and {}, or 0 for the last, got {}", model.depth,
+            layer);
     if (layer == 0) layer = model.depth;
     return backbone_features(backbone, layer, feature_pooling(pooling));
   }

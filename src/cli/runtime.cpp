@@ -9,7 +9,6 @@ namespace beit {
 
 torch::Device apply(const RuntimeOptions& options) {
   if (options.quiet) log().set_level(spdlog::level::warn);
-  require(options.threads >= 0, "threads: expected 0 or more, got {}", options.threads);
   const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
   const int64_t threads = options.threads == 0 ? cores : options.threads;
   at::set_num_threads(static_cast<int>(threads));

@@ -19,8 +19,10 @@ class CleanLine {
   void add(const std::string& line, const std::string& where) {
     char quote = 0;
     bool blank = false;
-    for (const char c : line) {
-      require(c != '\\', "{}: expected no backslash, got {}; texts are taken as they stand", where, line);
+    for (size_t i = 0; i < line.size(); ++i) {
+      const char c = line[i];
+      require(c != '\\' || (quote == '\'' && line.find('\'', i) != i + 1),
+              "{}: expected no backslash but within single quotes, got {}; texts have no escapes", where, line);
       if (quote == 0 && c == '#') break;
       if (quote == 0 && (c == ' ' || c == '\t' || c == '\r')) {
         blank = true;

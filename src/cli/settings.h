@@ -17,7 +17,7 @@ struct Setting {
 };
 
 /// In the file's order. Errors name file and line: what is neither key nor section, a key set twice in a section,
-/// quotes or brackets that do not end, a backslash (texts have no escapes).
+/// quotes or brackets that do not end, a backslash outside single quotes or at a text's end (texts have no escapes).
 std::vector<Setting> read_settings(const std::filesystem::path& path);
 
 }  // namespace beit

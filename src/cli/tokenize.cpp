@@ -48,26 +48,30 @@ struct Tokenize {
   bool print = false, skip_damaged = false;
 
   OptionList options() {
-    return join({{{.name = "tokenizer",
-                   .value = &tokenizer,
-                   .help = "file or run folder of `beit vqkd`",
-                   .value_name = "FILE|RUN"},
-                  {.name = "output",
-                   .value = &output,
-                   .help = "safetensors file for the codes and paths",
-                   .value_name = "FILE"},
-                  {.name = "print", .value = &print, .help = "print each image's grid of codes"},
-                  {.name = "skip-damaged", .value = &skip_damaged, .help = "leave out images that cannot be read"},
-                  {.name = "batch-size", .value = &batch_size, .help = "images at a time"}},
-                 pick(describe(data), {"data", "workers"}),
-                 describe(runtime)});
+    return join(
+        {{{.name = "tokenizer",
+           .value = &tokenizer,
+           .help = "file or run folder of `beit vqkd`",
+           .value_name = "FILE|RUN"},
+          {.name = "output",
+           .value = &output,
+           .help = "safetensors file for the codes and paths",
+           .value_name = "FILE"},
+          {.name = "print", .value = &print, .help = "print each image's grid of codes"},
+          {.name = "skip-damaged", .value = &skip_damaged, .help = "leave out images that cannot be read"},
+          {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}}},
+         pick(describe(data), {"data", "workers"}),
+         describe(runtime)});
   }
 
   void run() {
     require(!tokenizer.empty(), "tokenize: expected a tokenizer, got none; set --tokenizer FILE or RUN");
     require(!data.data.empty(), "tokenize: expected images, got none; set --data PATH");
     require(!output.empty() || print, "tokenize: expected somewhere for the codes to go; set --output FILE or --print");
-    if (!output.empty()) require_writable(output);
+    if (!output.empty()) {
+      require_apart(output, tokenizer, data.data);
+      require_writable(output);
+    }
 
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
@@ -94,6 +98,7 @@ struct Tokenize {
       for (int64_t row = 0; row < rows; ++row) {
         const std::string& path = images.path(batch->indices_B[row].item<int64_t>());
         if (!output.empty()) paths.push_back(path);
+        if (print) progress.clear();
         if (print) print_codes(path, codes_BN[row], grid, loaded.codebook.codes);
       }
       done += rows;

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "cli/command.h"
 #include "cli/images.h"
+#include "cli/interrupt.h"
 #include "cli/run_config.h"
 #include "cli/runtime.h"
 #include "train/evaluation.h"
@@ -65,7 +66,7 @@ struct Vqkd {
                codebook.codes, teacher.teacher, targets.width());
 
     VqkdTask task(tokenizer, targets, validation ? &*validation : nullptr, device);
-    beit::train(task, loader, steps, train, folder);
+    beit::train(task, loader, steps, train, folder, stop_on_signal());
   }
 };
 

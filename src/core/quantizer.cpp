@@ -156,9 +156,18 @@ std::map<std::string, torch::Tensor> QuantizerImpl::progress() const {
 }
 
 void QuantizerImpl::set_progress(const std::map<std::string, torch::Tensor>& progress) {
-  train_counts_K_ = progress.at("train_counts").clone();
-  recent_counts_K_ = progress.at("recent_counts").clone();
-  updates_since_search_ = progress.at("updates_since_search").item<int64_t>();
+  const auto part = [&](const std::string& name, int64_t size) {
+    const auto found = progress.find(name);
+    require(found != progress.end() && found->second.dim() == 1 && found->second.size(0) == size,
+            "quantizer: expected {} of {} numbers, got {}", name, size,
+            found == progress.end() ? "none" : "another shape");
+    return found->second;
+  };
+  const auto train_counts_K = part("train_counts", options_.codes);
+  const auto recent_counts_K = part("recent_counts", options_.codes);
+  updates_since_search_ = part("updates_since_search", 1).item<int64_t>();
+  train_counts_K_.copy_(train_counts_K);
+  recent_counts_K_.copy_(recent_counts_K);
 }
 
 }  // namespace beit

@@ -75,6 +75,7 @@ class QuantizerImpl : public torch::nn::Module {
 
   /// What a resumed run needs beside the published tensors: usage counts, by name.
   std::map<std::string, torch::Tensor> progress() const;
+  /// Error where one is missing or of another number of codes.
   void set_progress(const std::map<std::string, torch::Tensor>& progress);
 
  private:

@@ -148,6 +148,14 @@ Dataset Dataset::open(std::span<const fs::path> sources) {
   return dataset;
 }
 
+int64_t Dataset::bytes(int64_t index) const {
+  const Entry& entry = entries_.at(static_cast<size_t>(index));
+  if (entry.archive) return entry.size;
+  std::error_code gone;
+  const auto size = fs::file_size(entry.path, gone);
+  return gone ? 0 : static_cast<int64_t>(size);
+}
+
 std::vector<uint8_t> Dataset::read(int64_t index) const {
   const Entry& entry = entries_.at(static_cast<size_t>(index));
   if (!entry.archive) return read_file(entry.path);

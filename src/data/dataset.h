@@ -34,6 +34,9 @@ class Dataset {
   /// Names, sorted bytewise.
   const std::vector<std::string>& classes() const { return classes_; }
 
+  /// Bytes of the encoded image; 0 where its file is gone.
+  int64_t bytes(int64_t index) const;
+
   /// The encoded image. Error naming the path.
   std::vector<uint8_t> read(int64_t index) const;
 

@@ -156,21 +156,18 @@ Loader::Sample Loader::load(int64_t index) {
 }
 
 // Nothing where the image is damaged, which is noted.
-std::optional<Loader::Sample> Loader::try_load(int64_t index) {
-  torch::Tensor pixels_HWC;
-  try {
-    pixels_HWC = decode_image(dataset_.read(index), dataset_.path(index));
-  } catch (const Error& error) {
-    if (options_.on_damage == OnDamage::kFail) throw;
-    const std::lock_guard lock(mutex_);
-    if (damaged_.insert(index).second) log().warn("{}", error.what());
-    return std::nullopt;
-  }
+std::optional<Loader::Sample> Loader::try_load(int64_t index) try {
+  const auto pixels_HWC = decode_image(dataset_.read(index), dataset_.path(index));
   try {
     return Sample{transform_(pixels_HWC, epoch_, index), index};
   } catch (const Error& error) {
     fail("{}: {}", dataset_.path(index), error.what());
   }
+} catch (const Error& error) {
+  if (options_.on_damage == OnDamage::kFail) throw;
+  const std::lock_guard lock(mutex_);
+  if (damaged_.insert(index).second) log().warn("{}", error.what());
+  return std::nullopt;
 }
 
 std::optional<Batch> Loader::next() {

@@ -24,10 +24,11 @@ namespace beit {
 using Views = std::vector<torch::Tensor>;
 
 /// Makes a sample of an image. Called by several threads at once, without gradients; random numbers come from a stream
-/// of its own (seed, epoch, index). It should not use LibTorch's parallel operations: each thread would start its own.
+/// of its own (seed, epoch, index). An Error says that the image is of no use: it counts as damaged. It should not use
+/// LibTorch's parallel operations: each thread would start its own.
 using Transform = std::function<Views(const torch::Tensor& pixels_HWC, uint64_t epoch, int64_t index)>;
 
-/// What happens to an image that cannot be read or decoded.
+/// What happens to an image that cannot be read, decoded or transformed.
 enum class OnDamage {
   kReplace,  ///< another image takes its place: the next readable one from a place drawn by (seed, epoch, index)
   kSkip,     ///< its row is left out of the batch

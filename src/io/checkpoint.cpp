@@ -1,6 +1,8 @@
 #include "io/checkpoint.h"
 
+#include <algorithm>
 #include <charconv>
+#include <optional>
 #include <string_view>
 
 #include "base/error.h"
@@ -71,10 +73,11 @@ void write_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, 
   remove_older(run_folder, checkpoint.step, keep_last);
 }
 
-std::optional<fs::path> newest_checkpoint(const fs::path& run_folder) {
-  const auto checkpoints = list_checkpoints(run_folder);
-  if (checkpoints.empty()) return std::nullopt;
-  return checkpoints.rbegin()->second;
+std::vector<fs::path> checkpoints(const fs::path& run_folder) {
+  std::vector<fs::path> newest_first;
+  for (const auto& [step, path] : list_checkpoints(run_folder)) newest_first.push_back(path);
+  std::reverse(newest_first.begin(), newest_first.end());
+  return newest_first;
 }
 
 void remove_checkpoints_after(const fs::path& run_folder, int64_t step) {
@@ -95,7 +98,7 @@ Checkpoint read_checkpoint(const fs::path& path) {
           "run's checkpoints folder",
           path.string());
   file.metadata.erase(found);
-  return {.step = *step, .tensors = std::move(file.tensors), .metadata = std::move(file.metadata)};
+  return {.step = *step, .tensors = std::move(file.tensors), .metadata = std::move(file.metadata), .path = path};
 }
 
 }  // namespace beit

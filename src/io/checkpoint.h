@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "io/safetensors.h"
 
@@ -16,6 +16,7 @@ struct Checkpoint {
   int64_t step = 0;  ///< optimizer steps done, from 0
   TensorMap tensors = {};
   std::map<std::string, std::string> metadata = {};
+  std::filesystem::path path = {};  ///< of the file it was read from
 };
 
 /// Writes the checkpoint atomically, the folder too where it is missing. Only after success the checkpoints of earlier
@@ -23,8 +24,8 @@ struct Checkpoint {
 /// One process writes into a run folder at a time.
 void write_checkpoint(const std::filesystem::path& run_folder, const Checkpoint& checkpoint, int64_t keep_last);
 
-/// That of the highest step, or nothing. Other files in the folder are ignored.
-std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& run_folder);
+/// Those of a run, the newest first; none where it has none. Other files in the folder are ignored.
+std::vector<std::filesystem::path> checkpoints(const std::filesystem::path& run_folder);
 
 /// Removes those of later steps, for a run that goes on from an earlier one or starts anew (step 0).
 void remove_checkpoints_after(const std::filesystem::path& run_folder, int64_t step);

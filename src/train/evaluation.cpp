@@ -6,12 +6,16 @@
 
 namespace beit {
 
+void require_a_patch(const torch::Tensor& pixels_HWC, int64_t patch_size) {
+  require(pixels_HWC.size(0) >= patch_size && pixels_HWC.size(1) >= patch_size,
+          "expected an image of a patch of {0}x{0} pixels at least, got {1}x{2}", patch_size, pixels_HWC.size(0),
+          pixels_HWC.size(1));
+}
+
 Transform evaluation_transform(const ModelOptions& model) {
   return [size = ImageSize{model.image_size, model.image_size}, patch = model.patch_size](
              const torch::Tensor& pixels_HWC, uint64_t /*epoch*/, int64_t /*index*/) -> Views {
-    require(pixels_HWC.size(0) >= patch && pixels_HWC.size(1) >= patch,
-            "expected an image of a patch of {0}x{0} pixels at least, got {1}x{2}", patch, pixels_HWC.size(0),
-            pixels_HWC.size(1));
+    require_a_patch(pixels_HWC, patch);
     return {to_float(evaluation_view(pixels_HWC, size))};
   };
 }

@@ -6,6 +6,9 @@
 
 namespace beit {
 
+/// Error for images smaller than a patch: nothing of them would be left to see.
+void require_a_patch(const torch::Tensor& pixels_HWC, int64_t patch_size);
+
 /// The evaluation view (data/resize.h) at the model's size, float32 [3, H, W] in [0, 1]. `model` must be resolved.
 /// Error for images smaller than a patch.
 Transform evaluation_transform(const ModelOptions& model);

@@ -30,10 +30,12 @@ TensorMap state_of(TrainingTask& task, const AdamW& optimizer) {
   return state;
 }
 
-void set_state(TrainingTask& task, AdamW& optimizer, const TensorMap& state) {
-  load_state_dict_strict(task.model(), tensors_under(state, kModel), "resume");
-  optimizer.set_state(tensors_under(state, kOptimizer));
-  task.set_progress(tensors_under(state, kProgress));
+void set_state(TrainingTask& task, AdamW& optimizer, const Checkpoint& state) try {
+  load_state_dict_strict(task.model(), tensors_under(state.tensors, kModel), "model");
+  optimizer.set_state(tensors_under(state.tensors, kOptimizer));
+  task.set_progress(tensors_under(state.tensors, kProgress));
+} catch (const Error& error) {
+  fail("{}: {}; choose another --output, or --resume never to start anew", state.path.string(), error.what());
 }
 
 /// "loss 1.2345, lr 0.0015" of the numbers in a log line.
@@ -44,6 +46,14 @@ std::string readable(const Json& line) {
     text += fmt::format("{}{} {:.4g}", text.empty() ? "" : ", ", key, value.get<double>());
   }
   return text;
+}
+
+void warn_of_rising(const CosineSchedule& lr) {
+  if (lr.warmup_steps >= lr.steps) {
+    log().warn("the learning rate rises to the end, as all epochs are warm-up; see --warmup-epochs");
+  } else if (lr.last > lr.peak) {
+    log().warn("the learning rate rises from {:g} to {:g} at the end; see --lr and --min-lr", lr.peak, lr.last);
+  }
 }
 
 /// Images a second since the last question.
@@ -63,17 +73,20 @@ class Rate {
 
 }  // namespace
 
+int64_t validate_on(Loader& validation, const std::function<void(const Batch&)>& measure) {
+  int64_t images = 0;
+  validation.start(/*epoch=*/0);
+  while (const auto batch = validation.next()) {
+    measure(*batch);
+    images += batch->indices_B.size(0);
+  }
+  require(images > 0, "val-data: expected images that can be read, got {} damaged ones", validation.damaged());
+  return images;
+}
+
 Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr) {
-  require(
-      options.epochs >= 1 && options.steps >= 0 && options.warmup_epochs >= 0 && options.log_every >= 1 &&
-          options.checkpoint_every >= 0 && options.keep_checkpoints >= 1 && options.val_every >= 1,
-      "training: expected epochs, log-every, keep-checkpoints and val-every of at least 1, steps, warmup-epochs and "
-      "checkpoint-every of at least 0, got {}, {}, {}, {}, {}, {} and {}",
-      options.epochs, options.log_every, options.keep_checkpoints, options.val_every, options.steps,
-      options.warmup_epochs, options.checkpoint_every);
-  require(options.lr > 0 && options.min_lr >= 0 && options.clip_grad >= 0,
-          "training: expected lr above 0, min-lr and clip-grad of at least 0, got {}, {} and {}", options.lr,
-          options.min_lr, options.clip_grad);
+  TrainOptions checked = options;
+  check_ranges(describe(checked), "training");
   const int64_t all = options.epochs * steps_per_epoch;
   return {.steps_per_epoch = steps_per_epoch,
           .last_step = options.steps > 0 ? std::min(options.steps, all) : all,
@@ -85,17 +98,20 @@ Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr) 
 
 bool finished(const Run& run, const TrainOptions& options, const Plan& plan) {
   const auto state = run.resume_state(options.resume);
-  if (!state || state->step < plan.last_step) return false;
+  if (!state || state->step < plan.last_step || !run.has_weights()) return false;
+  if (state->step == plan.last_step && !run.has_epoch(state->step)) return false;
   log().info("{}: finished at step {}; a larger --epochs or --steps goes on, --resume never starts anew",
              run.folder().string(), state->step);
   return true;
 }
 
-void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run) {
+void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run,
+           const std::function<bool()>& should_stop) {
+  warn_of_rising(plan.lr);
   AdamW optimizer(task.model(), {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
   int64_t step = 0;
   if (const auto state = run.resume_state(options.resume)) {
-    set_state(task, optimizer, state->tensors);
+    set_state(task, optimizer, *state);
     step = state->step;
     log().info("resumed after step {} of {}", step, plan.last_step);
   }
@@ -103,6 +119,24 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
 
   const int64_t checkpoint_every = options.checkpoint_every > 0 ? options.checkpoint_every : plan.steps_per_epoch;
   Progress progress(step, plan.last_step, options.batch_size, log().should_log(spdlog::level::info));
+  const auto ends_epoch = [&] { return step % plan.steps_per_epoch == 0 || step == plan.last_step; };
+  const auto close_epoch = [&] {
+    const int64_t epoch = (step - 1) / plan.steps_per_epoch + 1;
+    Json line{{"event", "epoch"}, {"epoch", epoch}, {"step", step}};
+    line.update(task.end_epoch());
+    if (step == plan.last_step || epoch % options.val_every == 0) line.update(task.validate());
+    if (loader.damaged() > 0) line["damaged_images"] = loader.damaged();
+    run.log(line);
+    progress.clear();
+    const std::string figures = readable(line);
+    log().info("epoch {}/{}: {}{}{} left", epoch, options.epochs, figures, figures.empty() ? "" : "; ",
+               readable_seconds(progress.seconds_left(step)));
+  };
+
+  // The process may have ended between an epoch's checkpoint and its figures, or before the weights were written.
+  if (step > 0 && ends_epoch() && !run.has_epoch(step)) close_epoch();
+  if (step > 0 && !run.has_weights()) run.save_weights(state_dict(task.model()));
+
   Rate rate;
   int64_t logged_step = step, loaded_epoch = -1;
   while (step < plan.last_step) {
@@ -132,7 +166,7 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
     task.step_taken();
     ++step;
 
-    const bool last = step == plan.last_step, epoch_ends = step % plan.steps_per_epoch == 0;
+    const bool last = step == plan.last_step, stopping = !last && should_stop();
     progress.show(step, fmt::format("epoch {}/{}", epoch + 1, options.epochs));
     if (step == 1 || step % options.log_every == 0 || last) {
       Json line{{"step", step}, {"epoch", epoch + 1}, {"loss", loss.total.item<double>()}};
@@ -144,21 +178,18 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
       progress.clear();
       log().info("step {}/{}: {}", step, plan.last_step, readable(line));
     }
-    if (epoch_ends || last) {
-      Json line{{"event", "epoch"}, {"epoch", epoch + 1}, {"step", step}};
-      line.update(task.end_epoch());
-      if (last || (epoch + 1) % options.val_every == 0) line.update(task.validate());
-      if (loader.damaged() > 0) line["damaged_images"] = loader.damaged();
-      run.log(line);
+    if (last || stopping || step % checkpoint_every == 0) {
+      run.save(step, state_of(task, optimizer), state_dict(task.model()), options.keep_checkpoints);
+    }
+    if (stopping) {
       progress.clear();
-      const std::string figures = readable(line);
-      log().info("epoch {}/{}: {}{}{} left", epoch + 1, options.epochs, figures, figures.empty() ? "" : "; ",
-                 readable_seconds(progress.seconds_left(step)));
+      fail("training: stopped after step {} of {}, which is saved; the same command goes on from there", step,
+           plan.last_step);
+    }
+    if (ends_epoch()) {
+      close_epoch();
       rate.since_last(0);  // what validation took is not training's
       logged_step = step;
-    }
-    if (last || step % checkpoint_every == 0) {
-      run.save(step, state_of(task, optimizer), state_dict(task.model()), options.keep_checkpoints);
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -46,6 +47,10 @@ class TrainingTask {
   virtual void set_progress(const TensorMap&) {}
 };
 
+/// Hands all batches of a validation set to `measure`, and returns how many images they held. Error where none of its
+/// images can be read.
+int64_t validate_on(Loader& validation, const std::function<void(const Batch&)>& measure);
+
 /// How many steps a run has, and which learning rate each.
 struct Plan {
   int64_t steps_per_epoch = 0;
@@ -53,16 +58,18 @@ struct Plan {
   CosineSchedule lr;      ///< over all epochs
 };
 
-/// Error where epochs, steps or warm-up make no run. `peak_lr` is --lr, scaled where the method scales it.
+/// Error for options out of range. `peak_lr` is --lr, scaled where the method scales it.
 Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr);
 
-/// Whether the run that `options.resume` would go on with has nothing left to do, which is logged.
+/// Whether the run that `options.resume` would go on with has nothing left to do, which is then logged.
 bool finished(const Run& run, const TrainOptions& options, const Plan& plan);
 
 /// Trains until `plan.last_step`, from the newest checkpoint where `options.resume` allows it.
 /// Everything random in a step comes from (seed, step) or (seed, epoch, image), so a run that was cut off repeats the
 /// steps since its last checkpoint as they were. Error where gradients are not finite: the newest checkpoint and
-/// model.safetensors hold weights from before that step.
-void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run);
+/// model.safetensors hold weights from before that step. `should_stop` is asked after each step; where it says so, the
+/// step is saved and an Error says how to go on.
+void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run,
+           const std::function<bool()>& should_stop);
 
 }  // namespace beit

@@ -2,6 +2,7 @@
 
 #include "data/mask.h"
 #include "data/views.h"
+#include "train/evaluation.h"
 
 namespace beit {
 
@@ -12,8 +13,9 @@ Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice,
                                      .min_crop = data.min_crop,
                                      .color_jitter = data.color_jitter};
   const MaskOptions mask{.masked = choice.masked_patches, .min_block = choice.min_mask_block};
-  return [views, mask, grid = grid_of(model), seed](const torch::Tensor& pixels_HWC, uint64_t epoch,
-                                                    int64_t index) -> Views {
+  return [views, mask, grid = grid_of(model), patch = model.patch_size, seed](const torch::Tensor& pixels_HWC,
+                                                                              uint64_t epoch, int64_t index) -> Views {
+    require_a_patch(pixels_HWC, patch);
     const auto stream = [&](Purpose purpose) { return Random(seed, epoch, static_cast<uint64_t>(index), purpose); };
     Random augment = stream(Purpose::kAugment), masking = stream(Purpose::kMask);
     const PretrainingViews pair = pretraining_views(pixels_HWC, views, augment);
@@ -41,18 +43,16 @@ nlohmann::ordered_json PretrainTask::validate() {
   const torch::NoGradGuard no_grad;
   model_->eval();
   double loss_sum = 0, correct = 0;  // each image has as many masked patches, so images weigh alike
-  int64_t images = 0;
-  validation_->start(/*epoch=*/0);
-  while (const auto batch = validation_->next()) {
-    const MimLoss loss = forward(*batch);
-    const auto rows = static_cast<double>(batch->indices_B.size(0));
+  const auto images = static_cast<double>(validate_on(*validation_, [&](const Batch& batch) {
+    const MimLoss loss = forward(batch);
+    const auto rows = static_cast<double>(batch.indices_B.size(0));
     loss_sum += rows * loss.total.item<double>();
     correct += rows * loss.accuracy_main.item<double>();
-    images += batch->indices_B.size(0);
-  }
+  }));
   model_->train();
-  const double divisor = static_cast<double>(std::max<int64_t>(1, images));
-  return {{"val_loss", loss_sum / divisor}, {"val_masked_accuracy", correct / divisor}};
+  nlohmann::ordered_json line{{"val_loss", loss_sum / images}, {"val_masked_accuracy", correct / images}};
+  if (validation_->damaged() > 0) line["val_damaged_images"] = validation_->damaged();
+  return line;
 }
 
 }  // namespace beit

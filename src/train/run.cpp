@@ -1,23 +1,75 @@
 #include "train/run.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "io/atomic_file.h"
 
 namespace beit {
 namespace {
 
 namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+/// Options that may change while a run goes on: how long, how fast, how often, and where.
+constexpr std::array<std::string_view, 21> kMayChange{
+    "output",    "epochs",    "steps",   "lr",       "min-lr",        "warmup-epochs",    "weight-decay",
+    "beta1",     "beta2",     "workers", "threads",  "device",        "checkpoint-every", "keep-checkpoints",
+    "clip-grad", "log-every", "quiet",   "val-data", "teacher-cache", "val-every",        "resume"};
+
+bool may_change(std::string_view option) {
+  return std::find(kMayChange.begin(), kMayChange.end(), option) != kMayChange.end();
+}
+
+Json parsed(const std::string& text) { return Json::parse(text, nullptr, /*allow_exceptions=*/false); }
+
+std::string value_of(const std::map<std::string, std::string>& metadata, const char* key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? "" : found->second;
+}
+
+/// "codes 16 there, 32 now" of the first option that differs and may not; empty without.
+std::string difference(const std::string& there, const std::string& here) {
+  const Json before = parsed(there), now = parsed(here);
+  if (!before.is_object() || !now.is_object()) return "";
+  for (const auto& [name, value] : now.items()) {
+    const auto old = before.find(name);
+    if (old == before.end() || *old == value || may_change(name)) continue;
+    return fmt::format("{} {} there, {} now", name, old->dump(), value.dump());
+  }
+  return "";
+}
+
+/// The newest checkpoint of a run folder that can be read; nothing where there is none at all.
+std::optional<Checkpoint> newest_readable(const fs::path& folder) {
+  const auto paths = checkpoints(folder);
+  for (const fs::path& path : paths) {
+    try {
+      return read_checkpoint(path);
+    } catch (const Error& error) {
+      log().warn("{}; the checkpoint before it is tried", error.what());
+    }
+  }
+  require(paths.empty(), "{}: expected a checkpoint that can be read, got {} damaged; --resume never starts anew",
+          folder.string(), paths.size());
+  return std::nullopt;
+}
 
 /// The lines of a log up to `step`. What a killed process left of a line is dropped too.
 std::string lines_until(const fs::path& path, int64_t step) {
   std::string kept, line;
   std::ifstream file(path);
   while (step > 0 && std::getline(file, line)) {
-    const auto entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const auto entry = parsed(line);
     if (entry.is_object() && entry.value("step", int64_t{0}) <= step) kept += line + '\n';
   }
   return kept;
@@ -35,32 +87,73 @@ Run::Run(fs::path folder, std::string config_toml, std::map<std::string, std::st
   require(access(folder_.c_str(), W_OK | X_OK) == 0,
           "{}: expected a folder that may be written to, got one that may not; choose another --output",
           folder_.string());
+  lock_ = open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  // Some network file systems know no locks: then there is none.
+  const bool taken = lock_ >= 0 && flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (taken) close(lock_);
+  require(!taken, "{}: expected a run folder of this process alone, got one that another process is writing to",
+          folder_.string());
+}
+
+Run::~Run() {
+  if (lock_ >= 0) close(lock_);
 }
 
 std::optional<Checkpoint> Run::resume_state(const std::string& resume) const {
   if (resume == "never") return std::nullopt;
-  if (resume != "auto") return read_checkpoint(resume);
-  const auto newest = newest_checkpoint(folder_);
-  if (!newest) return std::nullopt;
-  return read_checkpoint(*newest);
+  const bool is_auto = resume == "auto", is_folder = is_auto || fs::is_directory(resume);
+  auto state = is_folder ? newest_readable(is_auto ? folder_ : fs::path(resume)) : read_checkpoint(resume);
+  require(state || is_auto, "{}: expected a run folder with checkpoints, got none in it", resume);
+  require(state || !has_weights(),
+          "{}: expected checkpoints beside model.safetensors, got none to go on from; choose another --output, or "
+          "--resume never to replace it",
+          folder_.string());
+  if (!state) return state;
+
+  const std::string there = value_of(state->metadata, "command"), here = value_of(metadata_, "command");
+  require(there == here, "{}: expected a checkpoint of `beit {}`, got one of `beit {}`; choose another --output",
+          state->path.string(), here, there);
+  const std::string differs = difference(value_of(state->metadata, "config"), value_of(metadata_, "config"));
+  if (differs.empty()) return state;
+  require(!is_auto,
+          "{}: expected a checkpoint of the same options, got {}; choose another --output, --resume never to start "
+          "anew, or --resume {} to go on all the same",
+          state->path.string(), differs, folder_.string());
+  beit::log().warn("{}: its options differ: {}", state->path.string(), differs);
+  return state;
 }
 
 void Run::begin(int64_t step) {
   write_file_atomically(folder_ / "config.toml", config_toml_);
   remove_checkpoints_after(folder_, step);
+  std::error_code error;
+  if (step == 0) fs::remove(weights_path(), error);
+  require(!error, "{}: expected to remove old weights, got \"{}\"", weights_path().string(), error.message());
   write_file_atomically(log_path(), lines_until(log_path(), step));
   log_.open(log_path(), std::ios::app);
   if (step > 0) log({{"event", "resume"}, {"step", step}});
 }
 
+void Run::save_weights(const TensorMap& weights) { write_safetensors(weights_path(), weights, metadata_); }
+
 void Run::save(int64_t step, const TensorMap& state, const TensorMap& weights, int64_t keep) {
-  write_safetensors(folder_ / "model.safetensors", weights, metadata_);
+  save_weights(weights);
   write_checkpoint(folder_, {.step = step, .tensors = state, .metadata = metadata_}, keep);
 }
 
 void Run::log(const nlohmann::ordered_json& line) {
-  log_ << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+  log_ << line.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
   require(log_.good(), "{}: expected to write, got an error; is the disk full?", log_path().string());
+}
+
+bool Run::has_epoch(int64_t step) const {
+  std::ifstream file(log_path());
+  for (std::string line; std::getline(file, line);) {
+    const auto entry = parsed(line);
+    if (entry.is_object() && entry.value("event", "") == "epoch" && entry.value("step", int64_t{0}) == step)
+      return true;
+  }
+  return false;
 }
 
 }  // namespace beit

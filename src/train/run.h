@@ -14,34 +14,51 @@
 
 namespace beit {
 
-/// Owns the folder's files while a run goes on. Not thread-safe. Errors name the file.
+/// Owns the folder's files while a run goes on: Error where another process does. Not thread-safe. Errors name the
+/// file.
 class Run {
  public:
-  /// Creates the folder if need be; nothing in it changes before begin(). `metadata` goes into every file of weights.
+  /// Creates the folder if need be; nothing in it changes before begin(). `metadata` goes into every file of weights;
+  /// of its keys, "command" and "config" (a JSON object of all options) tell whether a checkpoint is of this run.
   Run(std::filesystem::path folder, std::string config_toml, std::map<std::string, std::string> metadata);
+  ~Run();
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
-  /// What to go on from: `resume` is `auto` (the newest checkpoint here, if there is one), `never`, or a file.
+  /// What to go on from: `resume` is `auto` (the newest checkpoint here, if there is one), `never`, a checkpoint, or a
+  /// run folder whose newest one is meant. Of damaged newest ones the log warns, and the one before is taken.
+  /// Error where the checkpoint is of another command, or where it was written with other options that decide what is
+  /// computed; named by the user, such a checkpoint is taken with a warning. Error with `auto` where the folder holds
+  /// weights but no checkpoint.
   std::optional<Checkpoint> resume_state(const std::string& resume) const;
 
   /// The run goes on after `step`, or starts where it is 0: writes config.toml and opens log.jsonl. Log lines and
-  /// checkpoints of later steps, which the run will write anew, are removed; where step > 0 the log notes the
-  /// resumption.
+  /// checkpoints of later steps, which the run will write anew, are removed, at the start old weights too; where
+  /// step > 0 the log notes the resumption.
   void begin(int64_t step);
 
-  /// Writes a checkpoint of `state`, keeping the newest `keep`, and `weights` as model.safetensors.
+  /// Writes `weights` as model.safetensors.
+  void save_weights(const TensorMap& weights);
+  bool has_weights() const { return std::filesystem::exists(weights_path()); }
+
+  /// Writes the weights, and a checkpoint of `state`, keeping the newest `keep`.
   void save(int64_t step, const TensorMap& state, const TensorMap& weights, int64_t keep);
 
   /// Adds one line to log.jsonl.
   void log(const nlohmann::ordered_json& line);
+  /// Whether log.jsonl has the figures of the epoch, or the part of one, that ended with `step`.
+  bool has_epoch(int64_t step) const;
 
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
   std::filesystem::path log_path() const { return folder_ / "log.jsonl"; }
+  std::filesystem::path weights_path() const { return folder_ / "model.safetensors"; }
 
   std::filesystem::path folder_;
   std::string config_toml_;
   std::map<std::string, std::string> metadata_;
+  int lock_ = -1;  // descriptor of the folder, locked
   std::ofstream log_;
 };
 

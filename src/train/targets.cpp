@@ -1,11 +1,15 @@
 #include "train/targets.h"
 
+#include <fmt/ranges.h>
+
 #include <filesystem>
+#include <span>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "data/loader.h"
 #include "io/atomic_file.h"
+#include "io/mapped_file.h"
 #include "io/weights.h"
 #include "train/evaluation.h"
 #include "train/progress.h"
@@ -18,32 +22,41 @@ namespace fs = std::filesystem;
 constexpr int64_t kBatch = 16;  // images that the teacher sees at a time
 constexpr const char* kFeatures = "features";
 
-/// FNV-1a over all paths: tells data sets apart.
-uint64_t fingerprint(const Dataset& images) {
-  uint64_t hash = 0xcbf29ce484222325ULL;
-  for (int64_t i = 0; i < images.size(); ++i) {
-    for (const char c : images.path(i)) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3ULL;
-    hash = (hash ^ '\n') * 0x100000001b3ULL;
+/// FNV-1a of what is added.
+class Fingerprint {
+ public:
+  void add(std::span<const uint8_t> bytes) {
+    for (const uint8_t byte : bytes) hash_ = (hash_ ^ byte) * 0x100000001b3ULL;
   }
-  return hash;
-}
+  void add(const std::string& text) { add({reinterpret_cast<const uint8_t*>(text.data()), text.size()}); }
+  uint64_t value() const { return hash_; }
 
-/// What the features of a cache depend on.
+ private:
+  uint64_t hash_ = 0xcbf29ce484222325ULL;
+};
+
+/// What the features of a cache depend on: the weights' bytes, the images' paths and sizes, and how they are seen.
 std::string cache_key(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images) {
-  const auto weights_bytes = choice.teacher_weights.empty() ? 0 : fs::file_size(choice.teacher_weights);
-  return fmt::format(
-      "teacher {} of {} bytes at {} pixels, images of {} in patches of {}, {} images of fingerprint {:x}",
-      choice.teacher, weights_bytes, choice.teacher_image_size, model.image_size, model.patch_size, images.size(),
-      fingerprint(images));
+  Fingerprint weights, data;
+  if (!choice.teacher_weights.empty()) weights.add(MappedFile::open(choice.teacher_weights)->bytes());
+  for (int64_t i = 0; i < images.size(); ++i) data.add(fmt::format("{} {}\n", images.path(i), images.bytes(i)));
+  return fmt::format("teacher {} of weights {:x} at {} pixels, images of {} in patches of {}, {} images {:x}",
+                     choice.teacher, weights.value(), choice.teacher_image_size, model.image_size, model.patch_size,
+                     images.size(), data.value());
 }
 
-torch::Tensor read_cache(const fs::path& path, const std::string& key) {
+torch::Tensor read_cache(const fs::path& path, const std::string& key, torch::IntArrayRef shape) {
   const TensorFile file = read_safetensors(path);
   const auto made_for = file.metadata.find("made_for");
-  require(made_for != file.metadata.end() && made_for->second == key && file.tensors.contains(kFeatures),
+  require(made_for != file.metadata.end() && made_for->second == key,
           "{}: expected features made for: {}; got: {}; name another --teacher-cache, or remove the file",
           path.string(), key, made_for == file.metadata.end() ? "another file" : made_for->second);
-  return file.tensors.at(kFeatures);
+  const auto features = file.tensors.find(kFeatures);
+  require(features != file.tensors.end() && features->second.scalar_type() == torch::kFloat16 &&
+              features->second.sizes() == shape,
+          "{}: expected features of shape [{}] in float16, got another tensor; remove the file", path.string(),
+          fmt::join(shape, ", "));
+  return features->second;
 }
 
 }  // namespace
@@ -60,9 +73,10 @@ Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const D
   teacher_->to(device);
   const std::string key = choice.teacher_cache.empty() ? "" : cache_key(choice, model, images);
   if (!key.empty() && fs::exists(choice.teacher_cache)) {
-    cache_RNF_ = read_cache(choice.teacher_cache, key);
+    cache_RNF_ = read_cache(choice.teacher_cache, key, {2 * images.size(), grid_of(model).patches(), width_});
     return;
   }
+  if (!key.empty()) require_writable(choice.teacher_cache);
   if (teacher_->standardised()) {
     Loader loader(images, evaluation_transform(model),
                   {.batch_size = kBatch, .workers = workers, .drop_last = false, .on_damage = OnDamage::kSkip});
@@ -76,7 +90,6 @@ Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const D
     statistics_ = moments.statistics();
   }
   if (key.empty()) return;
-  require_writable(choice.teacher_cache);
   cache_RNF_ = compute_all(model, images, workers);
   write_safetensors(choice.teacher_cache, {{kFeatures, cache_RNF_}}, {{"format", "beit"}, {"made_for", key}});
 }

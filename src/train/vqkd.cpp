@@ -1,6 +1,7 @@
 #include "train/vqkd.h"
 
 #include "data/views.h"
+#include "train/evaluation.h"
 
 namespace beit {
 namespace {
@@ -15,7 +16,9 @@ nlohmann::ordered_json figures(const std::string& prefix, const CodeUsage& usage
 
 Transform vqkd_transform(const ModelOptions& model, const DataOptions& data, uint64_t seed) {
   const TokenizerViewOptions options{.size = {model.image_size, model.image_size}, .min_crop = data.min_crop};
-  return [options, seed](const torch::Tensor& pixels_HWC, uint64_t epoch, int64_t index) -> Views {
+  return [options, patch = model.patch_size, seed](const torch::Tensor& pixels_HWC, uint64_t epoch,
+                                                   int64_t index) -> Views {
+    require_a_patch(pixels_HWC, patch);
     Random random(seed, epoch, static_cast<uint64_t>(index), Purpose::kAugment);
     const TokenizerView view = tokenizer_view(pixels_HWC, options, random);
     return {view.image_CHW, torch::scalar_tensor(view.mirrored, torch::kBool)};
@@ -34,11 +37,11 @@ nlohmann::ordered_json VqkdTask::validate() {
   if (validation_ == nullptr) return nlohmann::ordered_json::object();
   tokenizer_->eval();
   tokenizer_->quantizer()->reset_usage();
-  validation_->start(/*epoch=*/0);
-  while (const auto batch = validation_->next()) tokenizer_->codes(batch->views[0].to(device_));
-  const auto usage = code_usage(tokenizer_->quantizer()->counts());
+  validate_on(*validation_, [&](const Batch& batch) { tokenizer_->codes(batch.views[0].to(device_)); });
+  auto line = figures("val_", code_usage(tokenizer_->quantizer()->counts()));
   tokenizer_->train();
-  return figures("val_", usage);
+  if (validation_->damaged() > 0) line["val_damaged_images"] = validation_->damaged();
+  return line;
 }
 
 }  // namespace beit

@@ -66,12 +66,12 @@ struct Program {
 
 TEST_CASE("args: flags set options, in either form, the last one counts") {
   Program program;
-  const std::vector<std::string> words{"--lr",   "1e-4", "--epochs=7", "--data", "a",      "--output", "-run-",
-                                       "--data", "b c",  "--epochs",   "8",      "--seed", "-1"};
+  const std::vector<std::string> words{"--lr",   "1e-4", "--epochs=7", "--data", "a",        "--output", "-run-",
+                                       "--data", "b c",  "--epochs",   "8",      "--min-lr", "-0"};
   CHECK(program.parse(0, words) == Request::kRun);
   CHECK(program.train.train.lr == 1e-4);
   CHECK(program.train.train.epochs == 8);
-  CHECK(program.train.train.seed == -1);
+  CHECK(program.train.train.min_lr == 0);
   CHECK(program.train.train.output == "-run-");
   CHECK(program.train.data.data == std::vector<std::string>{"a", "b c"});
   CHECK(program.train.train.batch_size == TrainOptions{}.batch_size);

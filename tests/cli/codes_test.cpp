@@ -56,7 +56,9 @@ TEST_CASE("codes: the picture is that of the tokenizer's codes of the images") {
 TEST_CASE("codes: what cannot work is refused before the work, with what to try") {
   CodedImages coded;
   const auto empty = coded.root.path / "empty", pretrained = coded.root.path / "pretrained.safetensors";
+  const auto folder = coded.root.path / "folder.png";
   fs::create_directories(empty);
+  fs::create_directories(folder);
   write_small_pretrained(pretrained);
   const std::string model = coded.model.string(), images = coded.images.string(), output = coded.output.string();
   const auto refused = [](std::vector<std::string> words, const std::string& message) {
@@ -69,10 +71,13 @@ TEST_CASE("codes: what cannot work is refused before the work, with what to try"
   refused({"--data", images, "--output", output}, "set --tokenizer FILE or RUN");
   refused({"--tokenizer", model, "--output", output}, "set --data PATH");
   refused({"--tokenizer", model, "--data", images}, "set --output FILE.png");
-  refused({"--tokenizer", model, "--data", images, "--output", empty.string()}, "got a folder");
+  refused({"--tokenizer", model, "--data", images, "--output", empty.string()}, "set --output FILE.png");
+  refused({"--tokenizer", model, "--data", images, "--output", folder.string()}, "got a folder");
+  refused({"--tokenizer", model, "--data", output, "--output", output}, "got nothing there");
   refused({"--tokenizer", model, "--data", empty.string(), "--output", output}, "got none; give another path");
   refused({"--tokenizer", pretrained.string(), "--data", images, "--output", output}, "got a pre-trained model");
-  refused({"--tokenizer", model, "--data", images, "--output", output, "--rows", "0"}, "check --rows and --columns");
+  refused({"--tokenizer", model, "--data", images, "--output", output, "--rows", "0"},
+          "--rows: expected a whole number of at least 1");
   std::ofstream(coded.images / "b" / "1.png") << "damaged";
   refused({"--tokenizer", model, "--data", images, "--output", output}, "1.png");
   CHECK(!fs::exists(coded.output));

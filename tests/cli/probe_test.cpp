@@ -184,6 +184,8 @@ TEST_CASE("probe: what cannot work is refused before the work, with what to try"
   write_safetensors(foreign, {{"x", torch::ones({2})}});
   for (const auto& path : {empty, other}) fs::create_directories(path);
   fs::copy(folder.train / "dark", loose);
+  fs::create_directories(folder.root.path / "one");
+  fs::copy(folder.train / "dark", folder.root.path / "one" / "dark", fs::copy_options::recursive);
   fs::copy(folder.train / "dark", other / "grey", fs::copy_options::recursive);
   fs::copy(folder.train / "light", other / "light", fs::copy_options::recursive);
   const std::string model = folder.model.string(), train = folder.train.string(), val = folder.val.string();
@@ -200,9 +202,11 @@ TEST_CASE("probe: what cannot work is refused before the work, with what to try"
   refused({"--weights", model, "--data", train}, "set --val-data PATH");
   refused({"--weights", model, "--data", empty.string(), "--val-data", val}, "got none; give another path");
   refused({"--weights", model, "--data", loose.string(), "--val-data", val}, "got one without class");
+  refused({"--weights", model, "--data", (folder.root.path / "one").string(), "--val-data", val}, "two classes");
   refused({"--weights", model, "--data", other.string(), "--val-data", val}, "'dark' is in one only");
   refused({"--weights", model, "--data", train, "--val-data", val, "--layer", "3"}, "a layer between 1 and 2");
-  refused({"--weights", model, "--data", train, "--val-data", val, "--seeds", "0"}, "got 0 and 0");
+  refused({"--weights", model, "--data", train, "--val-data", val, "--seeds", "0"},
+          "--seeds: expected a whole number of at least 1");
   refused({"--weights", model, "--data", train, "--val-data", val, "--json", empty.string()}, "got a folder");
   refused({"--weights", foreign.string(), "--data", train, "--val-data", val}, "got tensors of an unknown model");
   refused({"--teacher-features", "--data", train, "--val-data", val}, "--teacher-weights");

@@ -41,6 +41,12 @@ TEST_CASE("program: every mistake on the command line is one line on stderr and 
   refused({"inspect", "/"}, "model.safetensors");
 }
 
+TEST_CASE("program: help in both forms") {
+  CHECK(start({"help"}).out == start({"--help"}).out);
+  CHECK(start({"help", "vqkd"}).out == start({"vqkd", "--help"}).out);
+  CHECK(start({"help", "vqkd"}).out.find("--revive-threshold") != std::string::npos);
+}
+
 TEST_CASE("program: every configuration in the repository is understood") {
   const auto folder = source_folder() / "configs";
   if (!std::filesystem::exists(folder)) return;

@@ -94,6 +94,10 @@ TEST_CASE("settings: what to_toml writes is read as it was") {
   }
 }
 
+TEST_CASE("settings: a text in single quotes is taken as it stands") {
+  CHECK(settings_of("a = 'b\\n \"c\"'")[0].words == Words{"b\\n \"c\""});
+}
+
 TEST_CASE("settings: a damaged file is refused with the line") {
   CHECK(error_of("seed = 1\nseed\n") == "a.toml:2: expected `key = value` or `[section]`, got seed");
   CHECK(error_of("x") == "a.toml:1: expected `key = value` or `[section]`, got x");
@@ -103,6 +107,7 @@ TEST_CASE("settings: a damaged file is refused with the line") {
   CHECK(error_of("a = [\"b\",\n\"c\"") == "a.toml:1: expected a list or section that ends with ], got a=[\"b\",\"c\"");
   CHECK(error_of("a = \"b") == "a.toml:1: expected a text that ends with \", got a = \"b");
   CHECK(error_of("a = \"b\\n\"").starts_with("a.toml:1: expected no backslash"));
+  CHECK(error_of("a = 'b\\'").starts_with("a.toml:1: expected no backslash"));
   CHECK(error_of("[v]\nlr = 1\n[w]\nlr = 2\n[v]\nlr = 3") ==
         "a.toml:6: expected each key once, got 'lr' again, which line 2 sets");
   CHECK(error_of("lr = 1\nlr = 1").starts_with("a.toml:2: expected each key once"));

@@ -128,7 +128,11 @@ TEST_CASE("tokenize: what cannot work is refused before the work, with what to t
   refused({"tokenize", "--quiet", "--tokenizer", pretrained, "--data", images, "--print"},
           "expected a tokenizer, got a pre-trained model");
   refused({"tokenize", "--quiet", "--tokenizer", run, "--data", images + "/none", "--print"}, images + "/none");
-  refused({"tokenize", "--quiet", "--tokenizer", run, "--data", images, "--output", images}, "got a folder");
+  refused({"tokenize", "--quiet", "--tokenizer", run, "--data", images, "--output", images}, "apart from what is read");
+  refused({"tokenize", "--quiet", "--tokenizer", run, "--data", images, "--output", run + "/model.safetensors"},
+          "apart from what is read");
+  refused({"tokenize", "--quiet", "--tokenizer", run, "--data", images, "--output", folder.root.path.string()},
+          "got a folder");
   refused({"tokenize", "--quiet", "--tokenizer", run, "--data", images, "--output", images + "/none/codes.safetensors"},
           "got a folder that is missing");
   write_png(folder.images / "f.png", noise(3, 40, 9));

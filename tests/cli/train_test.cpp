@@ -24,8 +24,10 @@ Ended run_vqkd(const fs::path& run, const Words& more) {
   for (const char* word : {"--codes", "16", "--code-dim", "4", "--decoder-depth", "1", "--batch-size", "1000"}) {
     words.emplace_back(word);
   }
-  for (const char* word : {"--epochs", "2", "--lr", "1e-4", "--log-every", "2", "--device", "cpu"})
+  for (const char* word :
+       {"--epochs", "2", "--warmup-epochs", "1", "--lr", "1e-4", "--log-every", "2", "--device", "cpu"}) {
     words.emplace_back(word);
+  }
   words.insert(words.end(), kNetwork.begin(), kNetwork.end());
   words.insert(words.end(), more.begin(), more.end());
   return start(words);
@@ -130,7 +132,7 @@ TEST_CASE("vqkd: a run's folder holds what others rely on") {
     CAPTURE(key);
     CHECK(lines.back().contains(key));
   }
-  CHECK(newest_checkpoint(run)->filename() == "step-00000010.safetensors");
+  CHECK(checkpoints(run).front().filename() == "step-00000010.safetensors");
 
   // Its configuration starts the same run again.
   const fs::path again = folder.path / "again";
@@ -150,8 +152,59 @@ TEST_CASE("vqkd: a finished run is left as it is, and --resume never starts anew
   CHECK(text_of(run / "log.jsonl") == log);
 
   REQUIRE(run_vqkd(run, {"--steps", "2", "--resume", "never"}).code == 0);
-  CHECK(newest_checkpoint(run)->filename() == "step-00000002.safetensors");
+  CHECK(checkpoints(run).front().filename() == "step-00000002.safetensors");
   CHECK(log_of(run).back()["step"] == 2);
+}
+
+TEST_CASE("vqkd: a run goes on with other options only when told to, and past a damaged checkpoint") {
+  const TemporaryFolder folder;
+  const fs::path run = folder.path / "run";
+  REQUIRE(run_vqkd(run, {"--steps", "2", "--checkpoint-every", "1"}).code == 0);
+  const auto refused = run_vqkd(run, {"--steps", "3", "--beta", "0.5"});
+  CHECK(failed(refused));
+  CHECK(refused.err.find("beta 1.0 there, 0.5 now") != std::string::npos);
+  const auto taken = run_vqkd(run, {"--steps", "3", "--beta", "0.5", "--resume", run.string()});
+  CHECK(taken.code == 0);
+  CHECK(taken.err.find("beta 1.0 there, 0.5 now") != std::string::npos);
+
+  fs::resize_file(checkpoints(run).front(), 100);
+  const auto older = run_vqkd(run, {"--steps", "3"});
+  CHECK(older.code == 0);
+  CHECK(older.err.find("the checkpoint before it is tried") != std::string::npos);
+  CHECK(older.out.find("resumed after step 2 of 3") != std::string::npos);
+}
+
+TEST_CASE("vqkd: what a process left undone after its last checkpoint is made up for") {
+  const TemporaryFolder folder;
+  const fs::path run = folder.path / "run";
+  REQUIRE(run_vqkd(run, {"--steps", "2"}).code == 0);
+  auto lines = log_of(run);
+  const auto figures = lines.back();
+  lines.pop_back();
+  std::ofstream log(run / "log.jsonl");
+  for (const auto& line : lines) log << line.dump() << '\n';
+  log.close();
+  fs::remove(run / "model.safetensors");
+
+  REQUIRE(run_vqkd(run, {"--steps", "2"}).code == 0);
+  CHECK(fs::exists(run / "model.safetensors"));
+  CHECK(log_of(run).back() == figures);
+}
+
+TEST_CASE("vqkd: a signal stops a run after a step that it can go on from") {
+  const TemporaryFolder folder;
+  const fs::path run = folder.path / "run";
+  std::string line = "timeout --preserve-status -s INT 3 '" + program().string() + "' vqkd --data '" +
+                     demo_images("train") + "' --teacher pixels --output '" + run.string() +
+                     "' --codes 16 --code-dim 4 --batch-size 100 --epochs 10000 --min-lr 0 --device cpu";
+  for (const std::string& word : kNetwork) line += " " + word;
+  const auto err = folder.path / "err";
+  line += " > /dev/null 2> '" + err.string() + "'";
+  const int status = std::system(line.c_str());
+  CAPTURE(text_of(err));
+  CHECK(WEXITSTATUS(status) == 1);
+  CHECK(text_of(err).find("which is saved; the same command goes on from there") != std::string::npos);
+  CHECK(checkpoints(run).size() >= 1);
 }
 
 TEST_CASE("vqkd: cached features train as computed ones do, and are refused for other images") {
@@ -183,8 +236,12 @@ TEST_CASE("training: mistakes end with one line that says what to do") {
   fails(run_vqkd("/proc/run", {}), "choose another --output");
   fails(run_vqkd(run, {"--teacher", "clip"}), "--teacher-weights");
   fails(run_vqkd(run, {"--lr", "1e30"}), "smaller --lr");
-  fails(run_vqkd(tokenizer, {"--codes", "32"}), "quantize");
+  fails(run_vqkd(tokenizer, {"--codes", "32"}), "codes 16 there, 32 now");
+  fails(run_pretrain(tokenizer, tokenizer, {}), "apart from what is read");
   fails(run_pretrain(run, tokenizer, {"--patch-size", "4"}), "grid");
+  fails(run_pretrain(run, tokenizer, {"--resume", checkpoints(tokenizer).front()}), "got one of `beit vqkd`");
+  fs::remove_all(tokenizer / "checkpoints");
+  fails(run_vqkd(tokenizer, {"--steps", "1"}), "got none to go on from");
   fails(run_pretrain(run, folder.path / "none", {}), "none");
   fails(run_pretrain(run, tokenizer, {"--masked-patches", "17"}), "--masked-patches");
 }

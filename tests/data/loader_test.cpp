@@ -166,6 +166,23 @@ TEST_CASE("loader: where every image is damaged, that is an Error") {
   CHECK(contains(error_of([&] { loader.next(); }), "got 23 damaged ones in a row"));
 }
 
+TEST_CASE("loader: an image that the transform refuses is damaged too") {
+  const Pictures pictures;
+  const auto dataset = pictures.open();
+  const Transform refusing = [](const torch::Tensor& pixels_HWC, uint64_t, int64_t index) -> Views {
+    require(index != 3, "too small");
+    return {to_float(pixels_HWC)};
+  };
+  Loader skipping(dataset, refusing,
+                  {.batch_size = 4, .shuffle = false, .drop_last = false, .on_damage = OnDamage::kSkip});
+  skipping.start(0);
+  CHECK(skipping.next()->indices_B.size(0) == 3);
+  CHECK(skipping.damaged() == 1);
+  Loader replacing(dataset, refusing, {.batch_size = 4, .shuffle = false});
+  replacing.start(0);
+  CHECK(replacing.next()->indices_B[3].item<int64_t>() != 3);
+}
+
 TEST_CASE("loader: a worker's exception reaches the caller when its batch is due, and work can start again") {
   const Pictures pictures;
   const auto dataset = pictures.open();
@@ -175,7 +192,8 @@ TEST_CASE("loader: a worker's exception reaches the caller when its batch is due
       return {to_float(pixels_HWC)};
     };
   };
-  Loader loader(dataset, at(10, Error("too small")), {.batch_size = 4, .workers = 7, .shuffle = false});
+  Loader loader(dataset, at(10, Error("too small")),
+                {.batch_size = 4, .workers = 7, .shuffle = false, .on_damage = OnDamage::kFail});
   for (int i = 0; i < 3; ++i) {
     loader.start(0);
     CHECK(loader.next());

@@ -27,16 +27,19 @@ using Files = std::set<std::string>;
 
 }  // namespace
 
+using Paths = std::vector<fs::path>;
+
 TEST_CASE("checkpoint: a state comes back as it was written") {
   const TemporaryFolder folder;
   const Checkpoint state{.step = 12,
                          .tensors = {{"model.x", torch::arange(3)}, {"optimizer.m", torch::zeros({0})}},
                          .metadata = {{"config", "a = 1"}, {"epoch", "2"}}};
   write_checkpoint(folder.path / "run", state, 1);
-  const auto newest = newest_checkpoint(folder.path / "run");
-  REQUIRE(newest.has_value());
-  CHECK(*newest == folder.path / "run" / "checkpoints" / "step-00000012.safetensors");
-  const auto found = read_checkpoint(*newest);
+  const auto paths = checkpoints(folder.path / "run");
+  REQUIRE(paths.size() == 1);
+  CHECK(paths[0] == folder.path / "run" / "checkpoints" / "step-00000012.safetensors");
+  const auto found = read_checkpoint(paths[0]);
+  CHECK(found.path == paths[0]);
   CHECK(found.step == 12);
   CHECK(found.metadata == state.metadata);
   REQUIRE(found.tensors.size() == 2);
@@ -45,20 +48,21 @@ TEST_CASE("checkpoint: a state comes back as it was written") {
 
 TEST_CASE("checkpoint: the newest is that of the highest step, whatever else lies there") {
   const TemporaryFolder folder;
-  CHECK_FALSE(newest_checkpoint(folder.path).has_value());
+  CHECK(checkpoints(folder.path).empty());
   write_checkpoint(folder.path, at_step(0), 9);
-  const auto checkpoints = folder.path / "checkpoints";
-  CHECK(newest_checkpoint(folder.path) == checkpoints / "step-00000000.safetensors");
+  const auto inner = folder.path / "checkpoints";
+  CHECK(checkpoints(folder.path) == Paths{inner / "step-00000000.safetensors"});
   write_checkpoint(folder.path, at_step(100'000'000), 9);  // one digit more than the others
   write_checkpoint(folder.path, at_step(99'999'999), 9);
   for (const char* name :
        {"step-.safetensors", "step-x.safetensors", "step-999999999x.safetensors", "step-999999999.pth",
         "step--1.safetensors", "step-99999999999999999999.safetensors", ".step-999999999.safetensors.7-0.tmp",
         "step-999999999.safetensors.tmp", "step-safetensors", "model.safetensors"}) {
-    put_file(checkpoints / name, "x");
+    put_file(inner / name, "x");
   }
-  fs::create_directory(checkpoints / "step-999999999.safetensors");
-  CHECK(newest_checkpoint(folder.path) == checkpoints / "step-100000000.safetensors");
+  fs::create_directory(inner / "step-999999999.safetensors");
+  CHECK(checkpoints(folder.path) == Paths{inner / "step-100000000.safetensors", inner / "step-99999999.safetensors",
+                                          inner / "step-00000000.safetensors"});
 }
 
 TEST_CASE("checkpoint: only the last few are kept") {
@@ -76,7 +80,7 @@ TEST_CASE("checkpoint: writing one again replaces it") {
   changed.tensors["x"] = torch::ones(5);
   write_checkpoint(folder.path, changed, 2);
   CHECK(files(folder.path) == Files{"step-00000001.safetensors"});
-  CHECK(read_checkpoint(*newest_checkpoint(folder.path)).tensors.at("x").size(0) == 5);
+  CHECK(read_checkpoint(checkpoints(folder.path).front()).tensors.at("x").size(0) == 5);
 }
 
 TEST_CASE("checkpoint: those of later steps stay until they are removed on purpose") {
@@ -96,7 +100,7 @@ TEST_CASE("checkpoint: what killed processes left is never taken for one, and re
   const auto checkpoints = folder.path / "checkpoints";
   fs::copy_file(checkpoints / "step-00000001.safetensors", checkpoints / ".step-00000002.safetensors.77-0.tmp");
   put_file(checkpoints / "notes.tmp", "mine");
-  CHECK(newest_checkpoint(folder.path) == checkpoints / "step-00000001.safetensors");
+  CHECK(beit::checkpoints(folder.path) == Paths{checkpoints / "step-00000001.safetensors"});
   write_checkpoint(folder.path, at_step(3), 2);
   CHECK(files(folder.path) == Files{"notes.tmp", "step-00000001.safetensors", "step-00000003.safetensors"});
 }
@@ -106,9 +110,8 @@ TEST_CASE("checkpoint: a damaged newest one is an error that names it, not a sil
   for (const int64_t step : {1, 2}) write_checkpoint(folder.path, at_step(step), 2);
   const auto path = folder.path / "checkpoints" / "step-00000002.safetensors";
   fs::resize_file(path, fs::file_size(path) - 1);
-  const auto newest = newest_checkpoint(folder.path);
-  CHECK(newest == path);
-  CHECK_THROWS_WITH_AS(read_checkpoint(*newest), doctest::Contains(path.c_str()), Error);
+  CHECK(checkpoints(folder.path).front() == path);
+  CHECK_THROWS_WITH_AS(read_checkpoint(path), doctest::Contains(path.c_str()), Error);
 }
 
 TEST_CASE("checkpoint: a file that is none is an error that names it") {

@@ -1,0 +1,21 @@
+#include "cli/interrupt.h"
+
+#include <csignal>
+
+namespace beit {
+namespace {
+
+volatile std::sig_atomic_t stop = 0;
+
+}  // namespace
+
+std::function<bool()> stop_on_signal() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { stop = 1; };
+  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  return [] { return stop != 0; };
+}
+
+}  // namespace beit
