@@ -50,29 +50,30 @@ struct Codes {
     LoadedTokenizer loaded = load_tokenizer(tokenizer);
     loaded.model->to(device);
 
-    LoaderOptions order = evaluation_order(batch_size, data.workers);
-    order.on_damage = OnDamage::kFail;  // rows of codes are numbers of images
-    Loader loader(images, evaluation_transform(loaded.options), order);
+    Loader loader(images, evaluation_transform(loaded.options), evaluation_order(batch_size, data.workers));
     loader.start(/*epoch=*/0);
-    std::vector<torch::Tensor> codes_BN, labels_B;
+    std::vector<torch::Tensor> codes_BN, labels_B, indices_B;
     int64_t done = 0;
     Progress progress(0, images.size(), 1, !runtime.quiet);
     while (const auto batch = loader.next()) {
       codes_BN.push_back(loaded.model->codes(batch->views[0].to(device)).to(torch::kCPU, torch::kInt32));
       labels_B.push_back(batch->labels_B);
+      indices_B.push_back(batch->indices_B);
       done += batch->labels_B.size(0);
       progress.show(done, "");
     }
     progress.clear();
+    require(done > 0, "codes: expected images that can be read, got {} damaged ones", loader.damaged());
 
+    const auto indices_I = torch::cat(indices_B);
     const auto rows = telling_codes(torch::cat(codes_BN), torch::cat(labels_B), loaded.codebook.codes, shown);
     const ImageSize size{loaded.options.image_size, loaded.options.image_size};
     const auto pixels_of = [&](int64_t image) {
-      return evaluation_view(decode_image(images.read(image), images.path(image)), size);
+      const auto index = indices_I[image].item<int64_t>();
+      return evaluation_view(decode_image(images.read(index), images.path(index)), size);
     };
     write_png(output, code_mosaic(rows, grid_of(loaded.options), pixels_of));
-    log().info("{} of {} codes, found in {} images; written to {}", rows.size(), loaded.codebook.codes, images.size(),
-               output);
+    log().info("{} of {} codes, found in {} images; written to {}", rows.size(), loaded.codebook.codes, done, output);
   }
 };
 

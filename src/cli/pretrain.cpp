@@ -51,7 +51,8 @@ struct Pretrain {
                   {.batch_size = train.batch_size, .workers = data.workers, .seed = seed});
     const Plan steps = plan(train, loader.batches(), train.lr);
     Run folder(train.output, config_toml("pretrain", options()), config_metadata("pretrain", options()));
-    if (finished(folder, train, steps)) return;
+    const auto state = folder.resume_state(train.resume);
+    if (finished(folder, state, steps)) return;
 
     const std::optional<Dataset> val_images =
         data.val_data.empty() ? std::nullopt : std::optional(open_images(data.val_data, "val-data"));
@@ -71,7 +72,7 @@ struct Pretrain {
                choice.masked_patches, grid_of(model).patches(), loaded.codebook.codes);
 
     PretrainTask task(network, loaded.model, validation ? &*validation : nullptr, device);
-    beit::train(task, loader, steps, train, folder, stop_on_signal());
+    beit::train(task, loader, steps, train, folder, state, stop_on_signal());
   }
 
   void check_grids(const ModelOptions& tokenizer) const {

@@ -1,6 +1,7 @@
 // `beit tokenize`: images to visual tokens.
 // Shape letters: B images of a batch, M images, N patches.
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/config.h"
 #include "base/error.h"
@@ -91,7 +92,7 @@ struct Tokenize {
     auto paths = nlohmann::json::array();
     int64_t done = 0;
     Progress progress(0, images.size(), 1, !runtime.quiet);
-    while (const auto batch = loader.next()) {
+    while (const auto batch = next(loader)) {
       const auto codes_BN = loaded.model->codes(batch->views[0].to(device)).to(torch::kCPU, torch::kInt32);
       const int64_t rows = codes_BN.size(0);
       if (!output.empty()) codes_MN.slice(0, done, done + rows).copy_(codes_BN);
@@ -109,6 +110,10 @@ struct Tokenize {
     if (!output.empty()) write(codes_MN.slice(0, 0, done), paths, grid);
     summarize(done, loader.damaged(), progress.images_per_s(done), code_usage(loaded.model->quantizer()->counts()),
               loaded.codebook.codes);
+  }
+
+  static std::optional<Batch> next(Loader& loader) try { return loader.next(); } catch (const Error& error) {
+    fail("{}; --skip-damaged leaves such images out", error.what());
   }
 
   void write(const torch::Tensor& codes_MN, const nlohmann::json& paths, const Grid& grid) {

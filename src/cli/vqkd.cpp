@@ -50,7 +50,8 @@ struct Vqkd {
     // The learning rate is that of 128 images a step.
     const Plan steps = plan(train, loader.batches(), train.lr * static_cast<double>(train.batch_size) / 128.0);
     Run folder(train.output, config_toml("vqkd", options()), config_metadata("vqkd", options()));
-    if (finished(folder, train, steps)) return;
+    const auto state = folder.resume_state(train.resume);
+    if (finished(folder, state, steps)) return;
 
     const std::optional<Dataset> val_images =
         data.val_data.empty() ? std::nullopt : std::optional(open_images(data.val_data, "val-data"));
@@ -66,7 +67,7 @@ struct Vqkd {
                codebook.codes, teacher.teacher, targets.width());
 
     VqkdTask task(tokenizer, targets, validation ? &*validation : nullptr, device);
-    beit::train(task, loader, steps, train, folder, stop_on_signal());
+    beit::train(task, loader, steps, train, folder, state, stop_on_signal());
   }
 };
 

@@ -96,8 +96,7 @@ Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr) 
                  .warmup_steps = std::min(options.warmup_epochs, options.epochs) * steps_per_epoch}};
 }
 
-bool finished(const Run& run, const TrainOptions& options, const Plan& plan) {
-  const auto state = run.resume_state(options.resume);
+bool finished(const Run& run, const std::optional<Checkpoint>& state, const Plan& plan) {
   if (!state || state->step < plan.last_step || !run.has_weights()) return false;
   if (state->step == plan.last_step && !run.has_epoch(state->step)) return false;
   log().info("{}: finished at step {}; a larger --epochs or --steps goes on, --resume never starts anew",
@@ -106,11 +105,11 @@ bool finished(const Run& run, const TrainOptions& options, const Plan& plan) {
 }
 
 void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run,
-           const std::function<bool()>& should_stop) {
+           const std::optional<Checkpoint>& state, const std::function<bool()>& should_stop) {
   warn_of_rising(plan.lr);
   AdamW optimizer(task.model(), {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
   int64_t step = 0;
-  if (const auto state = run.resume_state(options.resume)) {
+  if (state) {
     set_state(task, optimizer, *state);
     step = state->step;
     log().info("resumed after step {} of {}", step, plan.last_step);

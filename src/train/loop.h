@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,15 +62,15 @@ struct Plan {
 /// Error for options out of range. `peak_lr` is --lr, scaled where the method scales it.
 Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr);
 
-/// Whether the run that `options.resume` would go on with has nothing left to do, which is then logged.
-bool finished(const Run& run, const TrainOptions& options, const Plan& plan);
+/// Whether a run that goes on from `state` (Run::resume_state) has nothing left to do, which is then logged.
+bool finished(const Run& run, const std::optional<Checkpoint>& state, const Plan& plan);
 
-/// Trains until `plan.last_step`, from the newest checkpoint where `options.resume` allows it.
+/// Trains until `plan.last_step`, from `state` where there is one.
 /// Everything random in a step comes from (seed, step) or (seed, epoch, image), so a run that was cut off repeats the
 /// steps since its last checkpoint as they were. Error where gradients are not finite: the newest checkpoint and
 /// model.safetensors hold weights from before that step. `should_stop` is asked after each step; where it says so, the
 /// step is saved and an Error says how to go on.
 void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run,
-           const std::function<bool()>& should_stop);
+           const std::optional<Checkpoint>& state, const std::function<bool()>& should_stop);
 
 }  // namespace beit

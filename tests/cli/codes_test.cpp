@@ -78,9 +78,34 @@ TEST_CASE("codes: what cannot work is refused before the work, with what to try"
   refused({"--tokenizer", pretrained.string(), "--data", images, "--output", output}, "got a pre-trained model");
   refused({"--tokenizer", model, "--data", images, "--output", output, "--rows", "0"},
           "--rows: expected a whole number of at least 1");
-  std::ofstream(coded.images / "b" / "1.png") << "damaged";
-  refused({"--tokenizer", model, "--data", images, "--output", output}, "1.png");
   CHECK(!fs::exists(coded.output));
+}
+
+TEST_CASE("codes: damaged images are named and left out, and the others keep their own patches") {
+  CodedImages coded;
+  const auto drawn = [&] {
+    const auto ended = start({"codes", "--tokenizer", coded.model.string(), "--data", coded.images.string(), "--output",
+                              coded.output.string(), "--device", "cpu"});
+    CAPTURE(ended.err);
+    REQUIRE(ended.code == 0);
+    return ended;
+  };
+  std::ofstream(coded.images / "a" / "1.png") << "damaged";
+  const auto with_damage = drawn();
+  CHECK(with_damage.err.find("1.png") != std::string::npos);
+  CHECK(with_damage.out.find("found in 5 images") != std::string::npos);
+  const auto picture = read_image(coded.output);
+  fs::remove(coded.images / "a" / "1.png");
+  drawn();
+  CHECK(torch::equal(read_image(coded.output), picture));
+
+  for (const auto& entry : fs::recursive_directory_iterator(coded.images)) {
+    if (entry.is_regular_file()) std::ofstream(entry.path()) << "damaged";
+  }
+  const auto none = start({"codes", "--quiet", "--tokenizer", coded.model.string(), "--data", coded.images.string(),
+                           "--output", coded.output.string()});
+  CHECK(none.code == 1);
+  CHECK(none.err.find("expected images that can be read, got 5 damaged ones") != std::string::npos);
 }
 
 }  // namespace

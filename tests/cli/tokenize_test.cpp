@@ -97,6 +97,7 @@ TEST_CASE("tokenize: a damaged image is an error that names it, and nothing is w
   CAPTURE(failed.err);
   CHECK(failed_with_one_line(failed));
   CHECK(failed.err.find(folder.sorted[1]) != std::string::npos);
+  CHECK(failed.err.find("--skip-damaged leaves such images out") != std::string::npos);
   CHECK(!fs::exists(folder.output));
 
   const auto skipped = start({"tokenize", "--tokenizer", folder.run.string(), "--data", folder.images.string(),
