@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "core/rel_pos.h"
 
 namespace beit {
 
@@ -36,12 +35,13 @@ AttentionImpl::AttentionImpl(const ViTOptions& options) : heads_(options.heads) 
   }
 }
 
-torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT) {
+torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                                     const std::optional<OtherGrid>& other) {
   const int64_t images = x_BTD.size(0), tokens = x_BTD.size(1), width = x_BTD.size(2);
   const auto bias_3D = torch::cat({q_bias_, torch::zeros_like(q_bias_), v_bias_});
   const auto qkv = torch::linear(x_BTD, qkv_->weight, bias_3D).view({images, tokens, 3, heads_, width / heads_});
   const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);
-  const auto own_HTT = table_RH_.defined() ? relative_position_bias(table_RH_, index_TT_) : bias_HTT;
+  const auto own_HTT = table_RH_.defined() ? relative_position_bias(table_RH_, index_TT_, other) : bias_HTT;
   const auto y_BHTd = attend(parts[0], parts[1], parts[2], own_HTT);
   return proj->forward(y_BHTd.transpose(1, 2).reshape({images, tokens, width}));
 }

@@ -4,6 +4,9 @@
 
 #include <torch/torch.h>
 
+#include <optional>
+
+#include "core/rel_pos.h"
 #include "core/vit_options.h"
 
 namespace beit {
@@ -18,8 +21,10 @@ class AttentionImpl : public torch::nn::Module {
  public:
   explicit AttentionImpl(const ViTOptions& options);
 
-  /// `bias_HTT` is the shared bias or undefined; a block's own table takes its place.
-  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT);
+  /// `bias_HTT` is the shared bias or undefined; a block's own table takes its place, resized where the tokens are
+  /// those of another grid.
+  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                        const std::optional<OtherGrid>& other = {});
 
   torch::nn::Linear proj = nullptr;
 

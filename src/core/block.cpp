@@ -38,8 +38,9 @@ BlockImpl::BlockImpl(const ViTOptions& options, double drop_path) : drop_path_(d
   }
 }
 
-torch::Tensor BlockImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT) {
-  const auto y_BTD = add_branch(x_BTD, attn_->forward(norm1_->forward(x_BTD), bias_HTT), gamma_1_D_);
+torch::Tensor BlockImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                                 const std::optional<OtherGrid>& other) {
+  const auto y_BTD = add_branch(x_BTD, attn_->forward(norm1_->forward(x_BTD), bias_HTT, other), gamma_1_D_);
   return add_branch(y_BTD, mlp_->forward(norm2_->forward(y_BTD)), gamma_2_D_);
 }
 

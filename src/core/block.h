@@ -24,7 +24,8 @@ TORCH_MODULE(Mlp);
 class BlockImpl : public torch::nn::Module {
  public:
   BlockImpl(const ViTOptions& options, double drop_path);
-  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT);
+  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                        const std::optional<OtherGrid>& other = {});
 
   /// Divides attn.proj.weight and mlp.fc2.weight by sqrt(2 * number), number counted from 1.
   void rescale(int64_t number);

@@ -33,16 +33,18 @@ MaskedImageModelImpl::MaskedImageModelImpl(const MimOptions& options)
 }
 
 MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN) {
-  const int64_t images = images_BCHW.size(0), patches = options_.grid.patches();
+  const Grid grid = this->grid(images_BCHW);
+  const int64_t images = images_BCHW.size(0), patches = grid.patches();
   require(mask_BN.dim() == 2 && mask_BN.size(0) == images && mask_BN.size(1) == patches &&
               mask_BN.scalar_type() == torch::kBool,
           "mim: expected a bool mask [{}, {}], got {} [{}]; one entry a patch", images, patches,
           torch::toString(mask_BN.scalar_type()), fmt::join(mask_BN.sizes(), ", "));
-  auto x_BTD = embed(torch::where(mask_BN.unsqueeze(-1), mask_token_, patch_embed_->forward(images_BCHW)));
-  const auto bias_HTT = shared_bias();
+  auto x_BTD = embed(torch::where(mask_BN.unsqueeze(-1), mask_token_, patch_embed_->forward(images_BCHW)), grid);
+  const auto other = other_grid(grid);
+  const auto bias_HTT = shared_bias(other);
   torch::Tensor early_BND;
   for (size_t i = 0; i < blocks_->size(); ++i) {
-    x_BTD = blocks_->at<BlockImpl>(i).forward(x_BTD, bias_HTT);
+    x_BTD = blocks_->at<BlockImpl>(i).forward(x_BTD, bias_HTT, other);
     if (mim_.cls_branch && static_cast<int64_t>(i) + 1 == mim_.early_layers) early_BND = x_BTD.slice(1, 1);
   }
   // Rows of the masked patches among all tokens: norm and head see nothing else.
@@ -56,7 +58,8 @@ MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const 
   logits.main_MV = lm_head_->forward(norm_->forward(masked(x_BTD)));
   if (!mim_.cls_branch) return logits;
   auto y_BTD = torch::cat({x_BTD.slice(1, 0, 1), early_BND}, 1);
-  for (size_t i = 0; i < cls_pt_layers_->size(); ++i) y_BTD = cls_pt_layers_->at<BlockImpl>(i).forward(y_BTD, bias_HTT);
+  for (size_t i = 0; i < cls_pt_layers_->size(); ++i)
+    y_BTD = cls_pt_layers_->at<BlockImpl>(i).forward(y_BTD, bias_HTT, other);
   auto& norm = mim_.shared_head ? norm_ : cls_pt_norm_;
   auto& head = mim_.shared_head ? lm_head_ : cls_pt_lm_head_;
   logits.cls_pt_MV = head->forward(norm->forward(masked(y_BTD)));

@@ -35,7 +35,8 @@ class MaskedImageModelImpl : public ViTImpl {
  public:
   explicit MaskedImageModelImpl(const MimOptions& options);
 
-  /// Images [B, C, height, width] and mask, bool [B, N]: logits at the masked patches only, image by image.
+  /// Images [B, C, height, width] and mask, bool [B, N] of their patches: logits at the masked patches only, image by
+  /// image.
   MimLogits forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN);
 
  private:

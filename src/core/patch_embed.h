@@ -9,14 +9,16 @@
 namespace beit {
 
 /// [B, C, H, W] to [B, N, D], patches row by row. Names in files: proj.weight, proj.bias.
-/// Error where the picture's size is not grid times patch.
+/// Error where a side of the pictures is no multiple of the patch.
 class PatchEmbedImpl : public torch::nn::Module {
  public:
   explicit PatchEmbedImpl(const ViTOptions& options);
   torch::Tensor forward(const torch::Tensor& images_BCHW);
 
+  /// The patches of such images.
+  Grid grid(const torch::Tensor& images_BCHW) const;
+
  private:
-  Grid grid_;
   int64_t patch_size_, channels_;
   torch::nn::Conv2d proj_ = nullptr;
 };

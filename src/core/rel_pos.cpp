@@ -20,7 +20,9 @@ torch::Tensor relative_position_index(const Grid& grid) {
   return index_TT;
 }
 
-torch::Tensor relative_position_bias(const torch::Tensor& table_RH, const torch::Tensor& index_TT) {
+torch::Tensor relative_position_bias(const torch::Tensor& table_RH, const torch::Tensor& index_TT,
+                                     const std::optional<OtherGrid>& other) {
+  if (other) return relative_position_bias(other->resize(table_RH), other->index_TT);
   // embedding() reads rows as index_select() does; its gradient is much faster on the CPU.
   return torch::embedding(table_RH, index_TT).permute({2, 0, 1}).contiguous();
 }
@@ -29,6 +31,8 @@ RelPosBiasImpl::RelPosBiasImpl(const Grid& grid, int64_t heads)
     : table_RH_(register_parameter("relative_position_bias_table", torch::zeros({bias_table_rows(grid), heads}))),
       index_TT_(register_buffer("relative_position_index", relative_position_index(grid))) {}
 
-torch::Tensor RelPosBiasImpl::forward() { return relative_position_bias(table_RH_, index_TT_); }
+torch::Tensor RelPosBiasImpl::forward(const std::optional<OtherGrid>& other) {
+  return relative_position_bias(table_RH_, index_TT_, other);
+}
 
 }  // namespace beit

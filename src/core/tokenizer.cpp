@@ -42,22 +42,24 @@ torch::Tensor TokenizerImpl::codes(const torch::Tensor& images_BCHW) {
   return encode(images_BCHW).ids_BN;
 }
 
-torch::Tensor TokenizerImpl::decode(const torch::Tensor& codes_BNC) {
-  const Grid& grid = options_.encoder.grid;
-  const auto map_BCHW =
-      codes_BNC.transpose(1, 2).reshape({codes_BNC.size(0), codes_BNC.size(2), grid.rows, grid.columns});
+torch::Tensor TokenizerImpl::decode(const torch::Tensor& codes_BNC, const std::optional<Grid>& grid) {
+  const auto [rows, columns] = grid.value_or(options_.encoder.grid);
+  require(codes_BNC.dim() == 3 && codes_BNC.size(1) == rows * columns,
+          "tokenizer: expected code vectors [B, {}, C] for {}x{} patches, got [{}]; give decode() the images' grid",
+          rows * columns, rows, columns, fmt::join(codes_BNC.sizes(), ", "));
+  const auto map_BCHW = codes_BNC.transpose(1, 2).unflatten(2, {rows, columns});
   return decode_task_layer_->forward(decoder_->patch_tokens(map_BCHW));
 }
 
 VqkdLoss TokenizerImpl::forward(const torch::Tensor& images_BCHW, const torch::Tensor& target_BNF) {
-  const int64_t patches = options_.encoder.grid.patches();
-  require(target_BNF.dim() == 3 && target_BNF.size(1) == patches && target_BNF.size(2) == options_.target_width,
+  const Grid grid = encoder_->grid(images_BCHW);
+  require(target_BNF.dim() == 3 && target_BNF.size(1) == grid.patches() && target_BNF.size(2) == options_.target_width,
           "tokenizer: expected the teacher's features as [B, {}, {}], got [{}]; the teacher's grid and width must be "
           "the tokenizer's",
-          patches, options_.target_width, fmt::join(target_BNF.sizes(), ", "));
+          grid.patches(), options_.target_width, fmt::join(target_BNF.sizes(), ", "));
   const auto quantized = encode(images_BCHW);
   VqkdLoss loss;
-  loss.reconstruction = (1 - torch::cosine_similarity(decode(quantized.codes_BND), target_BNF, -1)).mean();
+  loss.reconstruction = (1 - torch::cosine_similarity(decode(quantized.codes_BND, grid), target_BNF, -1)).mean();
   loss.commitment = quantized.loss;
   loss.total = loss.reconstruction + loss.commitment;
   loss.ids_BN = quantized.ids_BN;

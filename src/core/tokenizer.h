@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+#include <optional>
+
 #include "core/normalise.h"
 #include "core/quantizer.h"
 #include "core/vit.h"
@@ -27,6 +29,7 @@ struct VqkdLoss {
   torch::Tensor ids_BN;  ///< the codes
 };
 
+/// Images may have any size whose sides are multiples of the patch, as with the networks inside (core/vit.h).
 /// Names in files: encoder.*, encode_task_layer.{0,2}.*, quantize.*, decoder.*, decode_task_layer.{0,2}.*.
 class TokenizerImpl : public torch::nn::Module {
  public:
@@ -38,8 +41,9 @@ class TokenizerImpl : public torch::nn::Module {
   /// The visual tokens alone, int64 [B, N], without gradient.
   torch::Tensor codes(const torch::Tensor& images_BCHW);
 
-  /// Code vectors [B, N, C] to predicted teacher features [B, N, F].
-  torch::Tensor decode(const torch::Tensor& codes_BNC);
+  /// Code vectors [B, N, C] to predicted teacher features [B, N, F]. `grid`: of the images, where not the tokenizer's
+  /// own.
+  torch::Tensor decode(const torch::Tensor& codes_BNC, const std::optional<Grid>& grid = {});
 
   /// One training step's losses against the teacher's features [B, N, F].
   VqkdLoss forward(const torch::Tensor& images_BCHW, const torch::Tensor& target_BNF);

@@ -1,6 +1,9 @@
 #include "core/vit.h"
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "core/regrid.h"
 
 namespace beit {
 
@@ -30,13 +33,30 @@ void ViTImpl::init(const InitOptions& init) {
   for (size_t i = 0; i < blocks_->size(); ++i) blocks_->at<BlockImpl>(i).rescale(static_cast<int64_t>(i) + 1);
 }
 
-torch::Tensor ViTImpl::embed(const torch::Tensor& patches_BND) {
+torch::Tensor ViTImpl::embed(const torch::Tensor& patches_BND, const Grid& grid) {
   const auto x_BTD =
       torch::cat({cls_token_.expand({patches_BND.size(0), -1, -1}).to(patches_BND.dtype()), patches_BND}, 1);
-  return pos_embed_.defined() ? x_BTD + pos_embed_ : x_BTD;
+  return pos_embed_.defined() ? x_BTD + resize_positions(pos_embed_, options_.grid, grid) : x_BTD;
 }
 
-torch::Tensor ViTImpl::shared_bias() { return rel_pos_bias_.is_empty() ? torch::Tensor() : rel_pos_bias_->forward(); }
+std::optional<OtherGrid> ViTImpl::other_grid(const Grid& grid) {
+  if (grid == options_.grid || options_.relative_position == RelPos::kNone) return {};
+  constexpr size_t kKept = 8;
+  const auto device = cls_token_.device();
+  const auto found = std::ranges::find_if(
+      other_grids_, [&](const OtherGrid& other) { return other.grid == grid && other.index_TT.device() == device; });
+  if (found != other_grids_.end()) {
+    std::rotate(other_grids_.begin(), found, found + 1);
+  } else {
+    if (other_grids_.size() == kKept) other_grids_.pop_back();
+    other_grids_.push_front({grid, BiasResize(options_.grid, grid, device), relative_position_index(grid).to(device)});
+  }
+  return other_grids_.front();
+}
+
+torch::Tensor ViTImpl::shared_bias(const std::optional<OtherGrid>& other) {
+  return rel_pos_bias_.is_empty() ? torch::Tensor() : rel_pos_bias_->forward(other);
+}
 
 torch::Tensor ViTImpl::tokens(const torch::Tensor& images_BCHW) {
   return layers(images_BCHW, {options_.depth}).front();
@@ -50,11 +70,13 @@ std::vector<torch::Tensor> ViTImpl::layers(const torch::Tensor& images_BCHW, con
   require(!layers.empty() && layers.front() >= 1 && layers.back() <= options_.depth && std::ranges::is_sorted(layers),
           "vit: expected rising layers between 1 and {}, got [{}]; check --layer", options_.depth,
           fmt::join(layers, ", "));
-  auto x_BTD = embed(patch_embed_->forward(images_BCHW));
-  const auto bias_HTT = shared_bias();
+  const Grid grid = this->grid(images_BCHW);
+  const auto other = other_grid(grid);
+  const auto bias_HTT = shared_bias(other);
+  auto x_BTD = embed(patch_embed_->forward(images_BCHW), grid);
   std::vector<torch::Tensor> found;
   for (int64_t number = 1; number <= layers.back(); ++number) {
-    x_BTD = blocks_->at<BlockImpl>(static_cast<size_t>(number - 1)).forward(x_BTD, bias_HTT);
+    x_BTD = blocks_->at<BlockImpl>(static_cast<size_t>(number - 1)).forward(x_BTD, bias_HTT, other);
     if (std::ranges::binary_search(layers, number)) found.push_back(x_BTD);
   }
   return found;

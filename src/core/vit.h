@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+#include <deque>
+#include <optional>
 #include <vector>
 
 #include "core/block.h"
@@ -21,6 +23,11 @@ enum class FinalNorm {
 };
 
 /// Backbone. Names in files: patch_embed.*, cls_token, pos_embed, rel_pos_bias.*, blocks.N.*, norm.* or fc_norm.*.
+///
+/// Images may have any size whose sides are multiples of the patch, whatever grid the network was made for: on another
+/// grid position embedding and bias tables are resized in each forward pass (core/regrid.h, core/bias_resize.h), as
+/// they would be at loading, and gradients flow back to them. What follows from the grids alone is kept for the latest
+/// few, so that no method is thread-safe.
 class ViTImpl : public torch::nn::Module {
  public:
   ViTImpl(const ViTOptions& options, FinalNorm final_norm);
@@ -34,13 +41,18 @@ class ViTImpl : public torch::nn::Module {
   /// Tokens [B, T, D] after each of the blocks in `layers` (counted from 1, rising; depth is the last).
   std::vector<torch::Tensor> layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers);
 
+  /// The patches of images [B, C, height, width]. Error where a side is no multiple of the patch.
+  Grid grid(const torch::Tensor& images_BCHW) const { return patch_embed_->grid(images_BCHW); }
+
   const ViTOptions& options() const { return options_; }
 
  protected:
   /// Patches [B, N, D] to tokens [B, T, D]: CLS in front, position embedding added.
-  torch::Tensor embed(const torch::Tensor& patches_BND);
+  torch::Tensor embed(const torch::Tensor& patches_BND, const Grid& grid);
+  /// What relative positions take on that grid; none on the network's own, or where it has no relative positions.
+  std::optional<OtherGrid> other_grid(const Grid& grid);
   /// The shared bias [H, T, T], or undefined.
-  torch::Tensor shared_bias();
+  torch::Tensor shared_bias(const std::optional<OtherGrid>& other);
   /// Initial values of the whole network; final classes call it again with their own rules.
   void init(const InitOptions& init);
 
@@ -50,6 +62,9 @@ class ViTImpl : public torch::nn::Module {
   RelPosBias rel_pos_bias_ = nullptr;
   torch::nn::ModuleList blocks_;
   torch::nn::LayerNorm norm_ = nullptr;  ///< `norm` or `fc_norm`
+
+ private:
+  std::deque<OtherGrid> other_grids_;  ///< the latest, newest in front
 };
 TORCH_MODULE(ViT);
 

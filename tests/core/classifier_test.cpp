@@ -1,6 +1,7 @@
 // Shape letters: B images, D width.
 #include "core/classifier.h"
 
+#include "core/weights_regrid.h"
 #include "tests/core/golden.h"
 #include "tests/support.h"
 
@@ -28,6 +29,22 @@ TEST_CASE("classifier: logits, smoothed loss and every gradient equal the oracle
   CHECK(difference(logits, file.at("out.logits")) < 1e-5);
   CHECK(difference(loss, file.at("out.loss")) < 1e-5);
   check_gradients(*classifier, tensors_under(file, "grad."), 1e-4);
+}
+
+TEST_CASE("classifier: at another size logits are those of one of that size with its weights resized") {
+  torch::manual_seed(62);
+  Classifier classifier(kGolden);
+  auto tensors = state_dict(*classifier);
+  for (auto& [name, tensor] : tensors) {
+    if (name.ends_with("table") || name == "head.weight") tensor.normal_();
+  }
+  ClassifierOptions options = kGolden;
+  options.vit.grid = {12, 5};
+  Classifier other(options);
+  resize_to_grid(tensors, {8, 8}, {12, 5});
+  load_state_dict_strict(*other, tensors, "resized");
+  const auto images_BCHW = torch::randn({2, 3, 48, 20});
+  CHECK(difference(classifier->forward(images_BCHW), other->forward(images_BCHW)) < 1e-5);
 }
 
 TEST_CASE("classifier: the CLS form reads the CLS token after `norm`") {

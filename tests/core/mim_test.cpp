@@ -2,6 +2,7 @@
 #include "core/mim.h"
 
 #include "base/error.h"
+#include "core/weights_regrid.h"
 #include "tests/core/golden.h"
 #include "tests/support.h"
 
@@ -72,6 +73,29 @@ TEST_CASE("mim: what stands under the mask has no influence") {
   const auto one = mim->forward(images_BCHW, mask_BN), other = mim->forward(other_BCHW, mask_BN);
   CHECK(torch::equal(one.main_MV, other.main_MV));
   CHECK(torch::equal(one.cls_pt_MV, other.cls_pt_MV));
+}
+
+TEST_CASE("mim: at another size logits are those of a model of that size with its weights resized") {
+  torch::manual_seed(55);
+  for (const bool shared : {true, false}) {
+    MaskedImageModel mim(golden_options(shared));
+    for (auto& [name, tensor] : state_dict(*mim)) {
+      if (name.ends_with("table")) tensor.normal_();
+    }
+    auto tensors = state_dict(*mim);
+    resize_to_grid(tensors, {8, 8}, {6, 10});
+    MimOptions options = golden_options(shared);
+    options.vit.grid = {6, 10};
+    MaskedImageModel other(options);
+    load_state_dict_strict(*other, tensors, "resized");
+    const auto images_BCHW = torch::randn({2, 3, 24, 40});
+    const auto mask_BN = torch::rand({2, 60}).lt(0.4);
+    const auto found = mim->forward(images_BCHW, mask_BN), expected = other->forward(images_BCHW, mask_BN);
+    CHECK(difference(found.main_MV, expected.main_MV) < 1e-6);
+    CHECK(difference(found.cls_pt_MV, expected.cls_pt_MV) < 1e-6);
+    CHECK_THROWS_WITH_AS(mim->forward(images_BCHW, torch::zeros({2, 64}, torch::kBool)), doctest::Contains("[2, 60]"),
+                         Error);
+  }
 }
 
 TEST_CASE("mim: the CLS branch sees late patches through the CLS token alone") {

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "core/normalise.h"
 #include "core/teacher.h"
+#include "core/weights_regrid.h"
 #include "tests/core/golden.h"
 #include "tests/support.h"
 
@@ -89,6 +90,33 @@ TEST_CASE("tokenizer: a grid that is not square goes through encoder and decoder
   const auto loss = tokenizer->forward(torch::rand({2, 3, 16, 32}), torch::randn({2, 8, 24}));
   CHECK(loss.ids_BN.sizes() == torch::IntArrayRef({2, 8}));
   CHECK(std::isfinite(loss.total.item<double>()));
+}
+
+TEST_CASE("tokenizer: at another size it does what one of that size with its weights resized does") {
+  torch::manual_seed(44);
+  const Grid grid{3, 6};
+  TokenizerOptions options = kGolden;
+  options.encoder.grid = grid;
+  Tokenizer tokenizer(kGolden), other(options);
+  auto tensors = state_dict(*tokenizer);
+  resize_to_grid(tensors, kGolden.encoder.grid, grid);
+  load_state_dict_strict(*other, tensors, "resized");
+  tokenizer->eval();
+  other->eval();
+  const auto images_BCHW = torch::rand({2, 3, 24, 48});
+  const auto codes_BNC = tokenizer->encode(images_BCHW).codes_BND;
+  CHECK(torch::equal(tokenizer->codes(images_BCHW), other->codes(images_BCHW)));
+  CHECK(difference(tokenizer->decode(codes_BNC, grid), other->decode(codes_BNC)) < 1e-6);
+  const auto target_BNF = torch::randn({2, 18, 24});
+  CHECK(difference(tokenizer->forward(images_BCHW, target_BNF).total, other->forward(images_BCHW, target_BNF).total) <
+        1e-6);
+  CHECK_THROWS_WITH_AS(
+      tokenizer->decode(codes_BNC),
+      doctest::Contains("code vectors [B, 16, C] for 4x4 patches, got [2, 18, 8]; give decode() the images' grid"),
+      Error);
+  CHECK_THROWS_AS(tokenizer->decode(codes_BNC, Grid{3, 5}), Error);
+  CHECK_THROWS_WITH_AS(tokenizer->forward(images_BCHW, torch::randn({2, 16, 24})), doctest::Contains("[B, 18, 24]"),
+                       Error);
 }
 
 TEST_CASE("tokenizer: features of another grid or width are refused") {

@@ -2,6 +2,7 @@
 #include "core/vit.h"
 
 #include "base/error.h"
+#include "core/weights_regrid.h"
 #include "tests/core/golden.h"
 
 namespace beit {
@@ -76,6 +77,86 @@ TEST_CASE("vit: a shared table serves every block as each block's own copy would
   }
   load_state_dict(*block, tensors);
   CHECK(difference(shared->tokens(pictures(2)), block->tokens(pictures(2))) < 1e-5);
+}
+
+/// The network that stands at another grid with the weights of `vit`, resized.
+ViT at_grid(const ViT& vit, const Grid& grid) {
+  ViTOptions options = vit->options();
+  auto tensors = state_dict(*vit);
+  resize_to_grid(tensors, options.grid, grid);
+  options.grid = grid;
+  ViT other(options, FinalNorm::kTokens);
+  load_state_dict_strict(*other, tensors, "resized");
+  return other;
+}
+
+/// With positions that are not nothing.
+ViT small_vit(RelPos relative_position, bool absolute_position) {
+  torch::manual_seed(11);
+  ViTOptions options = kSmall;
+  options.relative_position = relative_position;
+  options.absolute_position = absolute_position;
+  ViT vit(options, FinalNorm::kTokens);
+  const torch::NoGradGuard no_grad;
+  for (auto& [name, tensor] : state_dict(*vit)) {
+    if (name == "pos_embed" || name.ends_with("table")) tensor.normal_();
+  }
+  return vit;
+}
+
+TEST_CASE("vit: at another size it computes what a network of that size with its weights resized does") {
+  for (const RelPos form : {RelPos::kNone, RelPos::kShared, RelPos::kBlock}) {
+    for (const bool absolute : {false, true}) {
+      ViT vit = small_vit(form, absolute);
+      const auto own_BTD = vit->tokens(pictures(2));
+      for (const Grid& grid : {Grid{4, 5}, Grid{3, 3}, Grid{5, 2}, Grid{1, 1}}) {
+        CAPTURE(grid.rows);
+        const auto images_BCHW = torch::randn({2, 3, 4 * grid.rows, 4 * grid.columns});
+        CHECK(vit->grid(images_BCHW) == grid);
+        CHECK(difference(vit->tokens(images_BCHW), at_grid(vit, grid)->tokens(images_BCHW)) < 1e-6);
+      }
+      CHECK(torch::equal(vit->tokens(pictures(2)), own_BTD));
+    }
+  }
+}
+
+TEST_CASE("vit: training at another size moves its own positions") {
+  for (const RelPos form : {RelPos::kShared, RelPos::kBlock}) {
+    ViT vit = small_vit(form, true);
+    auto other = at_grid(vit, {4, 5});
+    const auto images_BCHW = torch::randn({2, 3, 16, 20});
+    vit->tokens(images_BCHW).square().sum().backward();
+    other->tokens(images_BCHW).square().sum().backward();
+    int compared = 0;
+    for (const auto& parameter : vit->named_parameters()) {
+      const auto& name = parameter.key();
+      if (name != "pos_embed" && !name.ends_with("table")) continue;
+      CAPTURE(name);
+      // Along one direction: the slope here is that of the resized network along the resized direction.
+      const auto direction = torch::randn_like(parameter.value());
+      std::map<std::string, torch::Tensor> resized{{name, direction}};
+      resize_to_grid(resized, kSmall.grid, {4, 5});
+      const auto slope = (other->named_parameters()[name].grad() * resized.at(name)).sum();
+      CHECK(relative_difference((parameter.value().grad() * direction).sum(), slope) < 1e-3);
+      CHECK(slope.abs().item<double>() > 1e-3);
+      ++compared;
+    }
+    CHECK(compared == (form == RelPos::kShared ? 2 : 4));
+  }
+}
+
+TEST_CASE("vit: sizes may change from one pass to the next, more often than are remembered, and so may the weights") {
+  ViT vit = small_vit(RelPos::kBlock, false);
+  const torch::NoGradGuard no_grad;
+  for (int pass = 0; pass < 2; ++pass) {
+    for (int64_t rows = 1; rows <= 10; ++rows) {
+      const auto images_BCHW = torch::randn({1, 3, 4 * rows, 8});
+      CHECK(difference(vit->tokens(images_BCHW), at_grid(vit, {rows, 2})->tokens(images_BCHW)) < 1e-6);
+    }
+    state_dict(*vit).at("blocks.1.attn.relative_position_bias_table").normal_();
+  }
+  vit->to(torch::kFloat64);
+  CHECK(vit->tokens(torch::randn({1, 3, 8, 8}, torch::kFloat64)).isfinite().all().item<bool>());
 }
 
 TEST_CASE("vit: sizes that make no network are refused, and layers it does not have") {
