@@ -31,15 +31,17 @@ torch::Tensor resize_map(const torch::Tensor& map_BND, const Grid& from, const G
   return map_BDHW.flatten(2).transpose(1, 2).contiguous();
 }
 
-torch::Tensor resize_positions(const torch::Tensor& positions_1TD, const Grid& from, const Grid& to) {
+torch::Tensor resize_positions(const torch::Tensor& positions_1TD, const Grid& from, const Grid& to, bool antialias) {
   require(positions_1TD.dim() == 3 && positions_1TD.size(0) == 1 && positions_1TD.size(1) == from.patches() + 1,
           "position embedding: expected [1, {}, D] for {}x{} patches and CLS, got [{}]; check the file's patch and "
           "image size",
           from.patches() + 1, from.rows, from.columns, fmt::join(positions_1TD.sizes(), ", "));
   if (from == to) return positions_1TD;
-  const auto picture = as_picture(positions_1TD.slice(1, 1).to(torch::kFloat32), from);
-  const auto patches_1ND = at::upsample_bicubic2d(picture, {to.rows, to.columns}, false).flatten(2).transpose(1, 2);
-  return torch::cat({positions_1TD.slice(1, 0, 1), patches_1ND}, 1);
+  const auto dtype = positions_1TD.scalar_type();
+  const auto picture = as_picture(positions_1TD.slice(1, 1).to(torch::promote_types(dtype, torch::kFloat32)), from);
+  const auto resized = antialias ? at::_upsample_bicubic2d_aa(picture, {to.rows, to.columns}, false)
+                                 : at::upsample_bicubic2d(picture, {to.rows, to.columns}, false);
+  return torch::cat({positions_1TD.slice(1, 0, 1), resized.flatten(2).transpose(1, 2).to(dtype)}, 1);
 }
 
 Grid teacher_grid(int64_t image_size, int64_t patch_size, const Grid& own, const Grid& student) {

@@ -15,8 +15,10 @@ torch::Tensor resize_images(const torch::Tensor& images_BCHW, int64_t height, in
 /// [B, N, D] on one grid to another: bilinear, anti-aliased where it shrinks. Equal grids return the input.
 torch::Tensor resize_map(const torch::Tensor& map_BND, const Grid& from, const Grid& to);
 
-/// A position embedding [1, T, D] for another grid: bicubic, CLS unchanged (golden/resize_positions).
-torch::Tensor resize_positions(const torch::Tensor& positions_1TD, const Grid& from, const Grid& to);
+/// A position embedding [1, T, D] for another grid: bicubic, CLS and dtype unchanged (golden/resize_positions).
+/// `antialias`: where it shrinks it takes in every position, as only DINOv2 with registers does.
+torch::Tensor resize_positions(const torch::Tensor& positions_1TD, const Grid& from, const Grid& to,
+                               bool antialias = false);
 
 /// The grid of what a teacher sees: the student's proportions; as many patches along the shorter side as `image_size`
 /// holds (0: as `own` has). Error where image_size is no multiple of the patch.

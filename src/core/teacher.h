@@ -35,7 +35,7 @@ class Teacher {
 };
 
 struct TeacherOptions {
-  std::string kind = "clip";  ///< clip, dino, efficientnet-lite, hog or pixels
+  std::string kind = "clip";  ///< clip, dino (also DINOv2), efficientnet-lite, hog or pixels
   int64_t image_size = 0;     ///< pixels of the shorter side of what the teacher sees; 0: its own size
   int64_t patch_size = 16;    ///< pixels of the student's patch: what hog and pixels describe where image_size is 0
   int64_t heads = 0;          ///< of the clip and dino networks; 0: width / 64

@@ -118,7 +118,7 @@ ClipTeacher::ClipTeacher(const TeacherOptions& options, const Grid& student_grid
   const Grid own = options_.grid;
   options_.grid = teacher_grid(options.image_size, options_.patch_size, own, student_grid);
   auto& positions = tower.at("positional_embedding");
-  positions = resize_positions(positions.unsqueeze(0), own, options_.grid).squeeze(0);
+  positions = resize_positions(positions.to(torch::kFloat32).unsqueeze(0), own, options_.grid).squeeze(0);
   network_ = ClipVisual(options_);
   copy_weights(*network_, tower, kWhat);
   freeze(*network_);

@@ -1,5 +1,6 @@
-// A DINO vision transformer as teacher (paper, section 3.4; Caron et al. 2021).
-// Shape letters: B images, N patches, T = N + 1 tokens (CLS first), D width.
+// A DINO or DINOv2 vision transformer as teacher (paper, section 3.4; Caron et al. 2021, Oquab et al. 2023; registers:
+// Darcet et al. 2023).
+// Shape letters: B images, N patches, R registers, T = 1 + R + N tokens (CLS first), D width.
 #pragma once
 
 #include <torch/torch.h>
@@ -11,22 +12,34 @@
 
 namespace beit {
 
-/// What the shapes of a tower's tensors say; `heads` 0: width / 64. Error where they are another network's.
-ViTOptions dino_options(const NamedTensors& tower, int64_t heads = 0);
+struct DinoOptions {
+  Grid grid;                 ///< patches of an image
+  int64_t patch_size = 16;   ///< pixels
+  int64_t width = 768;       ///< D
+  int64_t depth = 12;        ///< blocks
+  int64_t heads = 12;        ///< divides the width
+  int64_t hidden = 3072;     ///< of the MLP
+  int64_t registers = 0;     ///< R
+  bool layer_scale = false;  ///< DINOv2
+  bool swiglu = false;       ///< the MLP is gated: DINOv2's giant
+};
 
-/// Unlike the method's own networks: query, key and value with bias, no layer scale, no relative positions.
-/// Names in files: cls_token, pos_embed, patch_embed.proj.*,
-/// blocks.N.{norm1,attn.qkv,attn.proj,norm2,mlp.fc1,mlp.fc2}.*, norm.*.
+/// What the names and shapes of a tower's tensors say; `heads` 0: width / 64. Error where they are another network's.
+DinoOptions dino_options(const NamedTensors& tower, int64_t heads = 0);
+
+/// Unlike the method's own networks: query, key and value with bias, no relative positions; registers have no position.
+/// Names in files: cls_token, pos_embed, register_tokens, patch_embed.proj.*,
+/// blocks.N.{norm1,attn.qkv,attn.proj,ls1,norm2,mlp.fc1,mlp.fc2,mlp.w12,mlp.w3,ls2}.*, norm.*.
 class DinoVisualImpl : public torch::nn::Module {
  public:
-  explicit DinoVisualImpl(const ViTOptions& options);
+  explicit DinoVisualImpl(const DinoOptions& options);
 
   /// Images standardised with ImageNet's mean and deviation, grid times patch large, to [B, N, D]: the patch tokens
   /// after `norm`.
   torch::Tensor patch_tokens(const torch::Tensor& images_BCHW);
 
  private:
-  torch::Tensor cls_token_, pos_embed_;
+  torch::Tensor cls_token_, pos_embed_, register_tokens_;  // no registers: undefined
   PatchEmbed patch_embed_ = nullptr;
   torch::nn::ModuleList blocks_;
   torch::nn::LayerNorm norm_ = nullptr;
@@ -42,7 +55,7 @@ class DinoTeacher : public Teacher {
 
  private:
   Grid student_grid_;
-  ViTOptions options_;
+  DinoOptions options_;
   DinoVisual network_ = nullptr;
 };
 

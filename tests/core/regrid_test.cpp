@@ -20,6 +20,20 @@ TEST_CASE("regrid: position embeddings are resized as in the published code") {
                        doctest::Contains("expected [1, 50, D] for 7x7 patches and CLS, got [1, 197, 16]"), Error);
 }
 
+TEST_CASE("regrid: position embeddings keep their dtype, and take in every position only where asked to") {
+  torch::manual_seed(3);
+  const auto positions_1TD = torch::randn({1, 65, 4});
+  for (const auto dtype : {torch::kFloat16, torch::kFloat64}) {
+    const auto found = resize_positions(positions_1TD.to(dtype), {8, 8}, {3, 2});
+    CHECK((found.scalar_type() == dtype));
+    CHECK(difference(found, resize_positions(positions_1TD, {8, 8}, {3, 2})) < 1e-2);
+  }
+  auto corner = torch::zeros({1, 65, 1});
+  corner[0][1] = 1;
+  CHECK(torch::equal(resize_positions(corner, {8, 8}, {1, 1}), torch::zeros({1, 2, 1})));
+  CHECK(resize_positions(corner, {8, 8}, {1, 1}, /*antialias=*/true).abs().sum().item<double>() > 1e-3);
+}
+
 TEST_CASE("regrid: rows and columns of a grid are not taken for each other") {
   const Grid from{2, 3}, to{4, 6};
   const auto rows_BND = torch::tensor({0.F, 0.F, 0.F, 1.F, 1.F, 1.F}).view({1, 6, 1});  // a value a row

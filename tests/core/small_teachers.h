@@ -13,7 +13,8 @@
 
 namespace beit {
 
-/// The network of a golden file: `clip` or `dino`, 4x4 patches of 4 pixels, 2 heads.
+/// The network of a golden file, of 2 heads: `clip` or `dino` (4x4 patches of 4 pixels), `dinov2` or `dinov2_swiglu`
+/// (5x5 of 2).
 inline NamedTensors golden_teacher(const std::string& kind) {
   return tensors_under(read_safetensors(golden(kind + ".safetensors")).tensors, "w.");
 }

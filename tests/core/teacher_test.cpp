@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "core/efficientnet_lite.h"
 #include "core/regrid.h"
+#include "core/teacher_dino.h"
 #include "tests/core/golden.h"
 #include "tests/core/small_teachers.h"
 
@@ -40,6 +41,66 @@ TEST_CASE("teacher: CLIP's and DINO's patch tokens are those stated in PyTorch, 
   }
 }
 
+TEST_CASE("teacher: DINOv2's patch tokens are those stated in PyTorch, with registers and with a gated MLP") {
+  for (const std::string name : {"dinov2", "dinov2_swiglu"}) {
+    CAPTURE(name);
+    const auto expected = read_safetensors(golden(name + ".safetensors")).tensors;
+    const auto teacher = make_teacher(network("dino"), {5, 5}, golden_teacher(name));
+    CHECK(teacher->width() == 12);
+    CHECK(difference(teacher->target(expected.at("in.images")), expected.at("out.tokens")) < 1e-5);
+    const auto smaller = make_teacher(network("dino", 6), {3, 4}, golden_teacher(name));
+    CHECK(difference(smaller->target(expected.at("in.images_small")), expected.at("out.tokens_small")) < 1e-5);
+  }
+}
+
+TEST_CASE("teacher: a DINO network's form is read from its tensors") {
+  const NamedTensors base{{"patch_embed.proj.weight", torch::zeros({128, 3, 14, 14})},
+                          {"pos_embed", torch::zeros({1, 1370, 128})},
+                          {"register_tokens", torch::zeros({1, 4, 128})},
+                          {"blocks.0.ls1.gamma", torch::zeros({128})},
+                          {"blocks.1.mlp.fc2.weight", torch::zeros({128, 512})},
+                          {"blocks.0.mlp.fc2.weight", torch::zeros({128, 512})}};
+  auto found = dino_options(base);
+  CHECK(found.grid == Grid{37, 37});  // 518 pixels
+  CHECK(found.patch_size == 14);
+  CHECK(found.width == 128);
+  CHECK(found.depth == 2);
+  CHECK(found.heads == 2);
+  CHECK(found.hidden == 512);
+  CHECK(found.registers == 4);
+  CHECK(found.layer_scale);
+  CHECK_FALSE(found.swiglu);
+  auto giant = base;
+  giant.erase("register_tokens");
+  giant.erase("blocks.0.mlp.fc2.weight");
+  giant["blocks.0.mlp.w12.weight"] = torch::zeros({704, 128});
+  giant["blocks.0.mlp.w3.weight"] = torch::zeros({128, 352});
+  found = dino_options(giant);
+  CHECK(found.swiglu);
+  CHECK(found.hidden == 352);
+  CHECK(found.registers == 0);
+  found = dino_options(golden_teacher("dino"), 2);
+  CHECK(found.grid == Grid{4, 4});
+  CHECK(found.hidden == 96);
+  CHECK_FALSE(found.layer_scale);
+}
+
+TEST_CASE("teacher: weights in half precision are computed with in single precision") {
+  for (const std::string kind : {"clip", "dino"}) {
+    auto half = golden_teacher(kind), single = half;
+    for (auto& [name, tensor] : half) {
+      tensor = tensor.to(torch::kFloat16);
+      single[name] = tensor.to(torch::kFloat32);
+    }
+    const auto images = torch::rand({2, 3, 16, 16});
+    for (const int64_t size : {0, 24}) {
+      const auto found = make_teacher(network(kind, size), kFour, half)->target(images);
+      CHECK((found.scalar_type() == torch::kFloat32));
+      CHECK(torch::equal(found, make_teacher(network(kind, size), kFour, single)->target(images)));
+    }
+  }
+}
+
 TEST_CASE("teacher: EfficientNet-Lite's map is the target, one place a patch") {
   const auto file = small_efficientnet();
   const auto teacher = make_teacher(network("efficientnet-lite"), {2, 3}, file);
@@ -58,9 +119,17 @@ TEST_CASE("teacher: EfficientNet-Lite's map is the target, one place a patch") {
 
 TEST_CASE("teacher: the network may stand under a prefix beside another one and a classification head") {
   auto clip = with_prefix(golden_teacher("clip"), "visual.");
-  clip["positional_embedding"] = torch::ones({77, 24});
-  clip["transformer.resblocks.0.ln_1.weight"] = torch::ones({24});
+  // The tower of texts stands at the top, under names that the tower of images has too.
+  clip["positional_embedding"] = torch::ones({77, 16});
+  clip["token_embedding.weight"] = torch::ones({99, 16});
+  for (const std::string block : {"0", "1", "2"}) {
+    clip["transformer.resblocks." + block + ".ln_1.weight"] = torch::ones({16});
+    clip["transformer.resblocks." + block + ".attn.in_proj_weight"] = torch::ones({48, 16});
+  }
+  clip["ln_final.weight"] = torch::ones({16});
+  clip["text_projection"] = torch::ones({16, 10});
   clip["logit_scale"] = torch::ones({});
+  clip["input_resolution"] = torch::tensor(16);
   auto dino = with_prefix(golden_teacher("dino"), "module.backbone.");
   dino["module.backbone.head.weight"] = torch::ones({5, 24});
   dino["module.projector.weight"] = torch::ones({5, 24});
@@ -156,9 +225,12 @@ TEST_CASE("teacher: another network's weights are refused") {
 }
 
 TEST_CASE("teacher: a network with a tensor missing, superfluous or of another shape is refused") {
-  for (const std::string kind : {"clip", "dino"}) {
-    const auto file = golden_teacher(kind);
+  for (const std::string weights : {"clip", "dino", "dinov2", "dinov2_swiglu"}) {
+    const std::string kind = weights == "clip" ? weights : "dino";
+    auto file = golden_teacher(weights);
+    file.erase("mask_token");  // not read
     for (const auto& [name, tensor] : file) {
+      if (name == "register_tokens") continue;  // without them it is the network without registers
       CAPTURE(name);
       auto changed = file;
       changed.erase(name);
