@@ -7,5 +7,6 @@
 #include "core/teacher.h"
 #include "core/tokenizer.h"
 #include "core/vit.h"
+#include "core/weights_regrid.h"
 #include "io/weights.h"
 #include "train/models.h"

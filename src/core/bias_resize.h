@@ -1,5 +1,5 @@
 // A relative position bias table for another grid than its own: what a network that was trained at one image size
-// needs at another (BEiT, appendix; golden/resize_positions).
+// needs at another. As in the published code (golden/resize_positions), for rectangular grids too.
 // Shape letters: H heads, R rows of a table, F offsets along an axis of one grid, G of the other.
 #pragma once
 

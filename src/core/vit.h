@@ -27,7 +27,7 @@ enum class FinalNorm {
 /// Images may have any size whose sides are multiples of the patch, whatever grid the network was made for: on another
 /// grid position embedding and bias tables are resized in each forward pass (core/regrid.h, core/bias_resize.h), as
 /// they would be at loading, and gradients flow back to them. What follows from the grids alone is kept for the latest
-/// few, so that no method is thread-safe.
+/// few: passes at another size are not thread-safe.
 class ViTImpl : public torch::nn::Module {
  public:
   ViTImpl(const ViTOptions& options, FinalNorm final_norm);
