@@ -1,13 +1,16 @@
 #include "io/pickle.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <charconv>
 #include <cstring>
 #include <string>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "io/mapped_file.h"
+#include "io/pickle_globals.h"
 
 namespace beit {
 namespace {
@@ -15,15 +18,20 @@ namespace {
 using Value = PickleValue;
 using Kind = PickleValue::Kind;
 
-constexpr std::string_view kOrderedDict = "collections.OrderedDict";
-constexpr size_t kGlobalBytes = 256;  // longest module or class name
+constexpr std::string_view kOrderedDict = "collections.OrderedDict", kDefaultDict = "collections.defaultdict";
+constexpr auto kSets =
+    std::to_array<std::string_view>({"builtins.set", "builtins.frozenset", "__builtin__.set", "__builtin__.frozenset"});
+constexpr size_t kLineBytes = 1024;  // longest module name, class name or number that is written as text
 
-/// The stack machine. Every value is made by one opcode, every push costs a step: nothing grows faster than the input.
+// What the containers cost, at most: places in growing vectors count thrice, allocations with what malloc adds.
+constexpr size_t kPlaceBytes = 3 * sizeof(void*), kValueBytes = sizeof(Value) + 2 * sizeof(void*),
+                 kMemoBytes = 12 * sizeof(void*), kNameBytes = 16 * sizeof(void*), kVectorBytes = 4 * sizeof(void*);
+
+/// The stack machine. Every value is made by one opcode, and whatever takes memory takes it from the allowance first.
 class Unpickler {
  public:
-  Unpickler(std::span<const uint8_t> bytes, int64_t begin, std::string_view file,
-            std::span<const std::string_view> known_globals)
-      : bytes_(bytes), at_(static_cast<size_t>(begin)), file_(file), known_globals_(known_globals) {}
+  Unpickler(std::span<const uint8_t> bytes, int64_t begin, std::string_view file, Allowance& allowance)
+      : bytes_(bytes), at_(static_cast<size_t>(begin)), file_(file), allowance_(allowance) {}
 
   Pickle run() {
     opcode_at_ = at_;
@@ -39,17 +47,19 @@ class Unpickler {
   /// One opcode; false at the end.
   bool step() {
     opcode_at_ = at_;
-    spend(1);
     switch (const auto opcode = number<uint8_t>(); opcode) {
       case 0x80: protocol(number<uint8_t>()); break;
       case 0x95: number<uint64_t>(); break;  // FRAME: a hint for buffers
       case '.': return false;
-      case '(': marks_.push_back(stack_.size()); break;
+      case '(': mark(); break;
       case '0': pop(); break;
+      case '1': pop_to_mark(); break;
+      case '2': push_again(top()); break;
 
       case 'N': push({.kind = Kind::kNone}); break;
       case 0x88: push({.kind = Kind::kBool, .integer = 1}); break;
       case 0x89: push({.kind = Kind::kBool, .integer = 0}); break;
+      case 'I': line_integer(line()); break;
       case 'J': integer(number<int32_t>()); break;
       case 'K': integer(number<uint8_t>()); break;
       case 'M': integer(number<uint16_t>()); break;
@@ -58,13 +68,14 @@ class Unpickler {
       case 'G': push({.kind = Kind::kReal, .real = big_endian_real()}); break;
 
       case 'U':
-      case 'C':
-      case 0x8c: text(take(number<uint8_t>())); break;
+      case 0x8c: text(Kind::kText, take(number<uint8_t>())); break;
       case 'T':
-      case 'B':
-      case 'X': text(take(number<uint32_t>())); break;
-      case 0x8d:
-      case 0x8e: text(take(number<uint64_t>())); break;
+      case 'X': text(Kind::kText, take(number<uint32_t>())); break;
+      case 0x8d: text(Kind::kText, take(number<uint64_t>())); break;
+      case 'C': text(Kind::kBytes, take(number<uint8_t>())); break;
+      case 'B': text(Kind::kBytes, take(number<uint32_t>())); break;
+      case 0x8e:
+      case 0x96: text(Kind::kBytes, take(number<uint64_t>())); break;
 
       case ')': push({.kind = Kind::kTuple}); break;
       case 't': push({.kind = Kind::kTuple, .items = pop_to_mark()}); break;
@@ -74,6 +85,9 @@ class Unpickler {
       case ']': push({.kind = Kind::kList}); break;
       case 'a': extend(Kind::kList, pop_last(1)); break;
       case 'e': extend(Kind::kList, pop_to_mark()); break;
+      case 0x8f: push({.kind = Kind::kSet}); break;
+      case 0x90: extend(Kind::kSet, pop_to_mark()); break;
+      case 0x91: push({.kind = Kind::kSet, .items = pop_to_mark()}); break;
       case '}': push({.kind = Kind::kDict}); break;
       case 's': extend(Kind::kDict, pop_last(2)); break;
       case 'u': extend(Kind::kDict, pop_to_mark()); break;
@@ -94,13 +108,18 @@ class Unpickler {
         global(expect(Kind::kText, names[0])->text, expect(Kind::kText, names[1])->text);
         break;
       }
-      case 'R': reduce(); break;
-      case 'b':  // attributes of an object: the containers' own are of no use here
-        pop();
-        top();
+      case 'R': reduce(pop_last(2)); break;
+      case 0x81: object(pop_last(2)); break;
+      case 0x92: {  // the arguments by name are of no use here
+        auto call = pop_last(3);
+        call.pop_back();
+        object(std::move(call));
         break;
+      }
+      case 'o': old_object(pop_to_mark()); break;
+      case 'b': build(); break;
       case 'Q': push({.kind = Kind::kPersistent, .items = pop_last(1)}); break;
-      default: damaged("expected an opcode of plain data, got 0x{:02x}", opcode);
+      default: damaged("expected an opcode of binary pickles, got 0x{:02x}", opcode);
     }
     return true;
   }
@@ -111,9 +130,8 @@ class Unpickler {
          fmt::format(message, std::forward<Args>(args)...), opcode_at_);
   }
 
-  void spend(int64_t steps) {
-    if (steps_ < steps) damaged("expected at most {} steps, got more", kPickleSteps);
-    steps_ -= steps;
+  void take_memory(size_t bytes) {
+    if (!allowance_.take(bytes)) damaged("expected values that fit the file's size and 56 MiB, got more");
   }
 
   // Bytes.
@@ -138,9 +156,9 @@ class Unpickler {
 
   std::string_view line() {
     const std::string_view rest = {reinterpret_cast<const char*>(bytes_.data() + at_),
-                                   std::min(bytes_.size() - at_, kGlobalBytes)};
+                                   std::min(bytes_.size() - at_, kLineBytes)};
     const size_t length = rest.find('\n');
-    if (length == std::string_view::npos) damaged("expected a name of at most {} bytes, got no end", kGlobalBytes);
+    if (length == std::string_view::npos) damaged("expected a line of at most {} bytes, got no end", kLineBytes);
     return take(length + 1).substr(0, length);
   }
 
@@ -148,9 +166,20 @@ class Unpickler {
 
   size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
 
+  void mark() {
+    take_memory(kPlaceBytes);
+    marks_.push_back(stack_.size());
+  }
+
   void push(Value value) {
+    take_memory(kValueBytes);
     value.offset = static_cast<int64_t>(opcode_at_);
-    stack_.push_back(&pickle_.values.emplace_back(std::move(value)));
+    push_again(&pickle_.values.emplace_back(std::move(value)));
+  }
+
+  void push_again(Value* value) {
+    take_memory(kPlaceBytes);
+    stack_.push_back(value);
   }
 
   Value* top() const {
@@ -166,6 +195,7 @@ class Unpickler {
 
   std::vector<const Value*> pop_last(size_t count) {
     if (stack_.size() - floor() < count) damaged("expected {} values on the stack, got fewer", count);
+    take_memory(kVectorBytes + count * sizeof(void*));
     std::vector<const Value*> items(stack_.end() - static_cast<ptrdiff_t>(count), stack_.end());
     stack_.resize(stack_.size() - count);
     return items;
@@ -191,7 +221,17 @@ class Unpickler {
 
   void integer(int64_t value) { push({.kind = Kind::kInteger, .integer = value}); }
 
-  void text(std::string_view value) { push({.kind = Kind::kText, .text = value}); }
+  void text(Kind kind, std::string_view value) { push({.kind = kind, .text = value}); }
+
+  /// What Python 2 writes for more than 32 bits; "00" and "01" are its bools.
+  void line_integer(std::string_view digits) {
+    if (digits == "00" || digits == "01") return push({.kind = Kind::kBool, .integer = digits == "01"});
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc() || end != digits.data() + digits.size())
+      damaged("expected a whole number, got other text");
+    integer(value);
+  }
 
   void long_integer(std::string_view digits) {
     if (digits.size() > sizeof(int64_t)) return push({.kind = Kind::kBigInteger, .text = digits});
@@ -203,40 +243,60 @@ class Unpickler {
 
   void extend(Kind kind, const std::vector<const Value*>& items) {
     Value* const container = top();
+    if (container->kind == Kind::kObject) return;  // of a class of its own: recorded without what is in it
     expect(kind, container);
     if (kind == Kind::kDict && items.size() % 2 != 0) damaged("expected a value for each key, got a key alone");
+    take_memory(items.size() * kPlaceBytes);
     container->items.insert(container->items.end(), items.begin(), items.end());
   }
 
-  void memoize(size_t slot) { memo_[slot] = top(); }
+  void memoize(size_t slot) {
+    take_memory(kMemoBytes);
+    memo_[slot] = top();
+  }
 
   void recall(size_t slot) {
     const auto found = memo_.find(slot);
     if (found == memo_.end()) damaged("expected a remembered value, got none as number {}", slot);
-    stack_.push_back(found->second);
+    push_again(found->second);
   }
 
   void global(std::string_view module, std::string_view name) {
-    if (module.size() > kGlobalBytes || name.size() > kGlobalBytes) damaged("expected a shorter name, got a long one");
+    if (module.size() > kLineBytes || name.size() > kLineBytes) damaged("expected a shorter name, got a long one");
     const std::string full = fmt::format("{}.{}", module, name);
-    if (full == kOrderedDict) return push({.kind = Kind::kGlobal, .text = kOrderedDict});
-    const auto known = std::ranges::find(known_globals_, full);
-    require(known != known_globals_.end(),
-            "{}: pickle: expected tensors and plain values only, got the Python object {} at offset {}; nothing was "
-            "run: save model.state_dict() alone",
-            file_, printable(full), opcode_at_);
+    auto known = pickle_.globals.find(full);
+    if (known == pickle_.globals.end()) {
+      require(!runs_code(module, name),
+              "{}: pickle: expected tensors and plain values, got {} at offset {}, which runs programs or code when "
+              "Python loads it; nothing was run: do not trust this file, fetch the weights from their publisher",
+              file_, printable(full), opcode_at_);
+      take_memory(kNameBytes + full.size());
+      known = pickle_.globals.insert(full).first;
+    }
     push({.kind = Kind::kGlobal, .text = *known});
   }
 
-  void reduce() {
-    auto call = pop_last(2);
-    expect(Kind::kGlobal, call[0]);
-    expect(Kind::kTuple, call[1]);
-    if (call[0]->text != kOrderedDict) return push({.kind = Kind::kCall, .items = std::move(call)});
-    Value dict{.kind = Kind::kDict};  // Python 3 adds the items afterwards, Python 2 hands over a list of pairs
-    if (const auto& arguments = call[1]->items; !arguments.empty()) {
+  /// A call: those that make containers are known, others are recorded.
+  void reduce(std::vector<const Value*> call) {
+    const std::string_view name = call[0]->kind == Kind::kGlobal ? call[0]->text : "";
+    const auto& arguments = expect(Kind::kTuple, call[1])->items;
+    if (name == kOrderedDict) return ordered_dict(arguments);
+    if (name == kDefaultDict) return push({.kind = Kind::kDict});
+    if (std::ranges::find(kSets, name) == kSets.end()) return object(std::move(call));
+    Value set{.kind = Kind::kSet};
+    if (!arguments.empty() && arguments[0]->kind == Kind::kList) {
+      take_memory(arguments[0]->items.size() * kPlaceBytes);
+      set.items = arguments[0]->items;
+    }
+    push(std::move(set));
+  }
+
+  /// Python 3 adds the items afterwards, Python 2 hands over a list of pairs.
+  void ordered_dict(const std::vector<const Value*>& arguments) {
+    Value dict{.kind = Kind::kDict};
+    if (!arguments.empty()) {
       const auto& pairs = expect(Kind::kList, arguments[0])->items;
-      spend(static_cast<int64_t>(pairs.size()));
+      take_memory(2 * pairs.size() * kPlaceBytes);
       for (const Value* pair : pairs) {
         if (pair->items.size() != 2) damaged("expected pairs for an OrderedDict, got others");
         dict.items.insert(dict.items.end(), pair->items.begin(), pair->items.end());
@@ -245,11 +305,35 @@ class Unpickler {
     push(std::move(dict));
   }
 
+  void object(std::vector<const Value*> made_of) {
+    expect(Kind::kTuple, made_of[1]);
+    push({.kind = Kind::kObject, .items = std::move(made_of)});
+  }
+
+  /// A class of Python 2's old kind and its arguments.
+  void old_object(std::vector<const Value*> items) {
+    if (items.empty()) damaged("expected a class, got none");
+    const Value* const made_by = items.front();
+    items.erase(items.begin());
+    push({.kind = Kind::kTuple, .items = std::move(items)});
+    take_memory(kVectorBytes + 2 * sizeof(void*));
+    object({made_by, pop()});
+  }
+
+  /// The state of an object. The containers' own attributes are of no use here.
+  void build() {
+    const Value* const state = pop();
+    Value* const target = top();
+    if (target->kind != Kind::kObject) return;
+    take_memory(kVectorBytes + 2 * kPlaceBytes);
+    target->items.resize(2);
+    target->items.push_back(state);
+  }
+
   std::span<const uint8_t> bytes_;
   size_t at_, opcode_at_ = 0;
   std::string_view file_;
-  std::span<const std::string_view> known_globals_;
-  int64_t steps_ = kPickleSteps;
+  Allowance& allowance_;
   Pickle pickle_;
   std::vector<Value*> stack_;
   std::vector<size_t> marks_;
@@ -258,9 +342,8 @@ class Unpickler {
 
 }  // namespace
 
-Pickle read_pickle(std::span<const uint8_t> bytes, int64_t begin, std::string_view file,
-                   std::span<const std::string_view> known_globals) {
-  return Unpickler(bytes, begin, file, known_globals).run();
+Pickle read_pickle(std::span<const uint8_t> bytes, int64_t begin, std::string_view file, Allowance& allowance) {
+  return Unpickler(bytes, begin, file, allowance).run();
 }
 
 }  // namespace beit

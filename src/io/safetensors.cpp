@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "io/atomic_file.h"
-#include "io/mapped_file.h"
+#include "io/mapped_tensor.h"
 
 namespace beit {
 namespace {
@@ -139,19 +139,6 @@ void check_size(const Entry& entry, const std::string& where, uint64_t data_begi
           data_begin + entry.begin, kRemedy);
 }
 
-torch::Tensor view_of(const std::shared_ptr<const MappedFile>& file, const Entry& entry, uint64_t data_begin) {
-  uint8_t* const start = file->bytes().data() + data_begin + entry.begin;
-  const auto view = [&](torch::IntArrayRef shape, torch::ScalarType type) {
-    return torch::from_blob(
-        start, shape, [file](void*) {}, torch::TensorOptions().dtype(type));
-  };
-  if (entry.type == torch::kBool) return view(entry.shape, torch::kUInt8).ne(0);  // a bool of 2 would be undefined
-  if (reinterpret_cast<uintptr_t>(start) % torch::elementSize(entry.type) == 0) return view(entry.shape, entry.type);
-  auto copy = torch::empty(entry.shape, entry.type);
-  std::memcpy(copy.data_ptr(), start, entry.end - entry.begin);
-  return copy;
-}
-
 std::string_view dtype_name(const std::string& name, const torch::Tensor& tensor, const std::string& file) {
   require(tensor.defined() && tensor.layout() == torch::kStrided && name != kMetadata,
           "{}: {}: expected a dense tensor, got another value; leave it out", file, printable(name));
@@ -191,7 +178,8 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
             "{}: expected data from offset {} on, at most to {}, got {} to {}; {}", where, data_begin + next,
             bytes.size(), data_begin + entry.begin, data_begin + entry.end, kRemedy);
     check_size(entry, where, data_begin);
-    result.tensors.emplace(entry.name, view_of(file, entry, data_begin));
+    result.tensors.emplace(entry.name, mapped_tensor(file, data_begin + entry.begin, entry.shape, entry.type));
+    result.order.push_back(entry.name);
     next = entry.end;
   }
   require(next == data_bytes, "{}: expected the tensors to fill the file, got {} bytes too many at offset {}; {}",

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace beit {
 
@@ -15,6 +16,7 @@ using TensorMap = std::map<std::string, torch::Tensor>;
 struct TensorFile {
   TensorMap tensors = {};
   std::map<std::string, std::string> metadata = {};
+  std::vector<std::string> order = {};  ///< the tensors' names as the file lists them: by offset, or as they were saved
 };
 
 /// Reads a file whose header holds: dtypes are known, shapes and offsets agree, the tensors fill the file without gap

@@ -93,7 +93,7 @@ MimOptions mim_options(const ModelOptions& given, const MimChoice& given_choice,
 }
 
 std::string content(const TensorFile& file) {
-  const auto& [tensors, metadata] = file;
+  const auto& [tensors, metadata, order] = file;
   const auto command = metadata.contains("command") ? metadata.at("command") : std::string();
   const auto holds = [&, &tensors = tensors](const char* name) { return tensors.contains(name); };
   std::string what = "tensors of an unknown model";
