@@ -3,20 +3,21 @@
 #   make demo           set-up, build, and the main job on real images (about 10 minutes)
 #   make demo-targets   the paper's comparison of targets in small (up to 40 minutes)
 #   make test           set-up, build, all tests
-#   make setup build bench asan format tidy docs install setup-python clean
+#   make setup build bench asan fuzz format tidy docs install setup-python clean
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
 #            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug|asan, JOBS=, PREFIX=,
-#            CTEST=options of ctest for make test, such as "-L core"
+#            CTEST=options of ctest for make test, such as "-L core", SECONDS=of make fuzz for each format
 DEPS   ?= .deps
 PRESET ?= release
 BUILD  ?= build/$(PRESET)
 PYTHON ?= python3
 PREFIX ?= install
 JOBS   ?= $(shell scripts/jobs.sh)
+SECONDS ?= 300
 export DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU
 
-.PHONY: build setup setup-python test demo demo-targets bench asan format tidy docs install clean
+.PHONY: build setup setup-python test demo demo-targets bench asan fuzz format tidy docs install clean
 build: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_program
 
@@ -49,6 +50,13 @@ bench: configure
 # The readers of foreign files, under the address and undefined-behaviour sanitizers.
 asan:
 	$(MAKE) test PRESET=asan BUILD=build/asan CTEST="-L 'io|data'"
+
+# The same readers with whatever bytes libFuzzer makes up, under the same sanitizers.
+fuzz: setup
+	@scripts/packages.sh clang-14 libclang-rt-14-dev
+	@cmake --preset fuzz -DTORCH_DIR=$(abspath $(or $(TORCH_DIR),$(DEPS)/torch)) --log-level=NOTICE
+	cmake --build build/fuzz -j $(JOBS) --target fuzz
+	scripts/fuzz.sh build/fuzz $(SECONDS)
 
 format: setup
 	scripts/format.sh

@@ -55,13 +55,16 @@ int run(int argc, char** argv) {
   CLI::App app("Times the work of each command; flags of Google Benchmark (--benchmark_filter=REGEX, ...) serve too");
   app.add_option("--batch-size", options.batch_size, "images a step")->capture_default_str();
   app.add_option("--images", options.images, "folder or tar file of the case `load`");
+  app.add_option("--weights", options.weights, "file of the case `open`, a pre-training model of base size");
   app.add_option("--threads", threads, "threads that compute")->capture_default_str();
   CLI11_PARSE(app, count, words.data());
   at::set_num_threads(threads);
   torch::manual_seed(0);
 
   for (const Case& entry : all_cases()) {
-    if (entry.name != "load" || !options.images.empty()) add(entry, options);
+    const bool lacks_input =
+        (entry.name == "load" && options.images.empty()) || (entry.name == "open" && options.weights.empty());
+    if (!lacks_input) add(entry, options);
   }
   benchmark::RunSpecifiedBenchmarks();
   return 0;

@@ -100,6 +100,12 @@ Step small(const CaseOptions& options) {
   return [=]() mutable { descend(*optimizer, mim_loss(model->forward(images_BCHW, mask_BN), targets_M).total); };
 }
 
+Step open(const CaseOptions& options) {
+  require(!options.weights.empty(), "open: expected weights, got none; set --weights FILE");
+  MaskedImageModel model(base_mim());
+  return [=]() mutable { load_state_dict_strict(*model, read_weights(options.weights).tensors, options.weights); };
+}
+
 Step load(const CaseOptions& options) {
   require(!options.images.empty(), "load: expected images, got none; set --images FOLDER|TAR");
   const std::vector<std::filesystem::path> sources{options.images};
@@ -119,7 +125,7 @@ Step load(const CaseOptions& options) {
 }  // namespace
 
 std::vector<Case> all_cases() {
-  return {{"vqkd", vqkd}, {"mim", mim}, {"tokenize", tokenize}, {"small", small}, {"load", load}};
+  return {{"vqkd", vqkd}, {"mim", mim}, {"tokenize", tokenize}, {"small", small}, {"open", open}, {"load", load}};
 }
 
 }  // namespace beit

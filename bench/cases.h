@@ -11,6 +11,7 @@ namespace beit {
 struct CaseOptions {
   int64_t batch_size = 8;  ///< images a step
   std::string images;      ///< folder or tar file, for `load`
+  std::string weights;     ///< file of a pre-training model of base size, for `open`
 };
 
 /// One step; the same work at every call.
@@ -25,6 +26,7 @@ struct Case {
 /// `mim`       a training step of masked image modelling, the tokenizer's codes included.
 /// `tokenize`  images to codes.
 /// `small`     a pre-training step of a network of the demo's kind, without tokenizer.
+/// `open`      a file of weights read and copied into a module.
 /// `load`      image files to the pre-training views of one batch, in one thread.
 std::vector<Case> all_cases();
 

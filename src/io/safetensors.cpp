@@ -4,13 +4,12 @@
 #include <array>
 #include <cstring>
 #include <limits>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "io/atomic_file.h"
+#include "io/bounded_json.h"
 #include "io/mapped_tensor.h"
 
 namespace beit {
@@ -21,6 +20,8 @@ using Json = nlohmann::json;
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kHeaderLimit = 100'000'000;  // the format's own
 constexpr size_t kDimensionLimit = 64;
+constexpr int kLevels = 3;
+constexpr uint64_t kTensorBytes = 2048;  // what one costs here at most, beside its data and its name
 constexpr std::string_view kMetadata = "__metadata__";
 constexpr std::string_view kRemedy = "the file is damaged: fetch or write it again";
 
@@ -55,40 +56,6 @@ struct Entry {
   uint64_t begin, end;
 };
 
-/// The header as JSON. Refuses while reading what would cost memory or hide a value: deep nesting, endless shapes,
-/// keys that come twice.
-Json parse_header(std::string_view text, const std::string& file) {
-  std::set<std::string> seen[2];  // keys of the header, keys of the current member
-  size_t elements = 0;            // of the current array
-  const auto check = [&](int depth, Json::parse_event_t event, const Json& parsed) {
-    using Event = Json::parse_event_t;
-    if (event == Event::object_start || event == Event::array_start) {
-      require(depth <= 2, "{}: header: expected at most 3 levels, got more; {}", file, kRemedy);
-      if (event == Event::object_start && depth < 2) seen[depth].clear();
-      elements = 0;
-    } else if (event == Event::key && depth <= 2) {
-      const auto key = parsed.get<std::string>();
-      require(seen[depth - 1].insert(key).second, "{}: header: expected each key once, got {} twice; {}", file,
-              printable(key), kRemedy);
-    } else if (event == Event::value && depth == 3) {
-      require(++elements <= kDimensionLimit, "{}: header: expected at most {} dimensions, got more; {}", file,
-              kDimensionLimit, kRemedy);
-    }
-    return true;
-  };
-  try {
-    Json header = Json::parse(text, check);
-    require(header.is_object(), "{}: header: expected a JSON object, got a JSON {}; {}", file, header.type_name(),
-            kRemedy);
-    return header;
-  } catch (const Json::parse_error& error) {
-    fail("{}: header: expected JSON, got a syntax error at offset {}; {}", file, kLengthBytes - 1 + error.byte,
-         kRemedy);
-  } catch (const Json::exception&) {
-    fail("{}: header: expected JSON, got a number out of range; {}", file, kRemedy);
-  }
-}
-
 std::map<std::string, std::string> read_metadata(const Json& header, const std::string& file) {
   std::map<std::string, std::string> metadata;
   const auto found = header.find(kMetadata);
@@ -113,6 +80,8 @@ Entry read_entry(const std::string& name, const Json& stated, const std::string&
           "{}: expected a dtype, got none; {}", where, kRemedy);
   require(stated.contains("shape") && whole_numbers(stated["shape"]),
           "{}: expected a shape of whole numbers, got another; {}", where, kRemedy);
+  require(stated["shape"].size() <= kDimensionLimit, "{}: expected at most {} dimensions, got {}; {}", where,
+          kDimensionLimit, stated["shape"].size(), kRemedy);
   require(
       stated.contains("data_offsets") && whole_numbers(stated["data_offsets"]) && stated["data_offsets"].size() == 2,
       "{}: expected data_offsets of two whole numbers, got others; {}", where, kRemedy);
@@ -162,11 +131,18 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
           bytes.size(), header_bytes, kRemedy);
   const uint64_t data_begin = kLengthBytes + header_bytes, data_bytes = bytes.size() - data_begin;
 
-  const Json header =
-      parse_header({reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_bytes}, file->name());
+  Allowance allowance(bytes.size());
+  const auto take = [&](uint64_t taken, const std::string& name) {
+    require(allowance.take(taken), "{}: {}: expected tensors that fit the file's size and 56 MiB, got more; {}",
+            file->name(), printable(name), kRemedy);
+  };
+  const Json header = read_json_object({reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, header_bytes},
+                                       kLengthBytes, kLevels, file->name() + ": header", kRemedy, allowance);
   std::vector<Entry> entries;
   for (const auto& [name, stated] : header.items()) {
-    if (name != kMetadata) entries.push_back(read_entry(name, stated, file->name() + ": " + printable(name)));
+    if (name == kMetadata) continue;
+    take(kTensorBytes + 3 * name.size(), name);
+    entries.push_back(read_entry(name, stated, file->name() + ": " + printable(name)));
   }
   std::ranges::sort(entries, {}, [](const Entry& entry) { return std::pair(entry.begin, entry.end); });
 
@@ -178,6 +154,7 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
             "{}: expected data from offset {} on, at most to {}, got {} to {}; {}", where, data_begin + next,
             bytes.size(), data_begin + entry.begin, data_begin + entry.end, kRemedy);
     check_size(entry, where, data_begin);
+    if (copies_mapped(*file, data_begin + entry.begin, entry.type)) take(entry.end - entry.begin, entry.name);
     result.tensors.emplace(entry.name, mapped_tensor(file, data_begin + entry.begin, entry.shape, entry.type));
     result.order.push_back(entry.name);
     next = entry.end;

@@ -20,7 +20,8 @@ struct TensorFile {
 };
 
 /// Reads a file whose header holds: dtypes are known, shapes and offsets agree, the tensors fill the file without gap
-/// or overlap, no name comes twice; else an Error that names file, tensor and offset. Tensors are CPU views of a
+/// or overlap, no name comes twice, no more memory than the file's size and 64 MiB is needed; else an Error that names
+/// file, tensor and offset. Tensors are CPU views of a
 /// private mapping, which they keep alive: pages are read on first use, writing to them does not change the file.
 /// Only bool and unaligned tensors are copied. All dtypes of the format that LibTorch has.
 TensorFile read_safetensors(const std::filesystem::path& path);

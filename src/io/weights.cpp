@@ -6,19 +6,43 @@
 #include "base/error.h"
 #include "io/mapped_file.h"
 #include "io/pth.h"
+#include "io/sharded.h"
 
 namespace beit {
 namespace {
 
 constexpr std::string_view kDerived = "relative_position_index";
+constexpr std::string_view kIndexEnding = ".index.json";
+constexpr auto kNamesInFolder = std::to_array<std::string_view>(
+    {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"});
 constexpr size_t kNamed = 3;  // names of each kind in an error
 
 std::string shape(const torch::Tensor& tensor) {
   return fmt::format("[{}]", fmt::join(tensor.sizes().begin(), tensor.sizes().end(), ", "));
 }
 
-LoadReport compare(const TensorMap& own, const TensorMap& tensors) {
+/// Whether values of one may stand for those of the other.
+bool same_kind(const torch::Tensor& a, const torch::Tensor& b) {
+  return a.is_floating_point() == b.is_floating_point() && a.is_complex() == b.is_complex();
+}
+
+bool has_non_finite(const torch::Tensor& tensor) {
+  if (!tensor.is_floating_point() && !tensor.is_complex()) return false;
+  const bool narrow = tensor.element_size() == 1;  // 8 bits know no sums
+  const auto values = narrow ? tensor.to(torch::kFloat32) : tensor;
+  if (values.sum().isfinite().item<bool>()) return false;
+  return !values.isfinite().all().item<bool>();  // finite values may have an infinite sum
+}
+
+/// What becomes of the map's tensors: `fitting` are those to copy, by name.
+struct Comparison {
   LoadReport report;
+  std::vector<std::string_view> fitting;
+};
+
+Comparison compare(const TensorMap& own, const TensorMap& tensors) {
+  Comparison result;
+  LoadReport& report = result.report;
   for (const auto& [name, tensor] : own) {
     const auto found = tensors.find(name);
     if (name.ends_with(kDerived)) continue;
@@ -26,22 +50,30 @@ LoadReport compare(const TensorMap& own, const TensorMap& tensors) {
       report.missing.push_back(name);
     } else if (found->second.sizes() != tensor.sizes()) {
       report.wrong_shape.push_back(fmt::format("{}: expected {}, got {}", name, shape(tensor), shape(found->second)));
+    } else if (!same_kind(found->second, tensor)) {
+      report.wrong_dtype.push_back(fmt::format("{}: expected {}, got {}", name, torch::toString(tensor.scalar_type()),
+                                               torch::toString(found->second.scalar_type())));
+    } else {
+      result.fitting.push_back(name);
     }
   }
   for (const auto& [name, tensor] : tensors) {
     if (!own.contains(name) && !name.ends_with(kDerived)) report.unexpected.push_back(name);
   }
-  return report;
+  return result;
 }
 
-void copy_fitting(const TensorMap& own, const TensorMap& tensors) {
+/// Copies what fits, and reports what is not finite of it.
+LoadReport copy_fitting(const TensorMap& own, const TensorMap& tensors, Comparison comparison) {
   const torch::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : own) {
-    const auto found = tensors.find(name);
-    if (found == tensors.end() || name.ends_with(kDerived) || found->second.sizes() != tensor.sizes()) continue;
-    torch::Tensor target = tensor;
-    target.copy_(found->second);
+  for (const std::string_view view : comparison.fitting) {
+    const std::string name(view);
+    const torch::Tensor& source = tensors.at(name);
+    if (has_non_finite(source)) comparison.report.non_finite.push_back(name);
+    torch::Tensor target = own.at(name);
+    target.copy_(source);
   }
+  return std::move(comparison.report);
 }
 
 /// "2 missing (a, b)", or nothing.
@@ -53,17 +85,8 @@ void list(std::vector<std::string>& parts, const std::vector<std::string>& names
       fmt::format("{} {} ({}{})", names.size(), kind, fmt::join(first, ", "), names.size() > kNamed ? ", ..." : ""));
 }
 
-}  // namespace
-
-TensorFile read_weights(const std::filesystem::path& path) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;  // a path that cannot be looked at fails below, with its reason
-  const bool is_run = fs::is_directory(path, ignored);
-  const fs::path file = is_run ? path / "model.safetensors" : path;
-  require(!is_run || fs::exists(file, ignored),
-          "{}: expected a run folder with model.safetensors, got a folder without; name "
-          "a weights file or a run that has saved one",
-          path.string());
+/// The form is told by the first bytes.
+TensorFile read_file(const std::filesystem::path& file) {
   std::array<uint8_t, 9> start{};
   {
     const auto mapped = MappedFile::open(file);
@@ -76,6 +99,21 @@ TensorFile read_weights(const std::filesystem::path& path) {
           "{}: expected safetensors or PyTorch's .pth, got other bytes at offset 0; name a weights file",
           file.string());
   return read_pth(file);
+}
+
+}  // namespace
+
+TensorFile read_weights(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;  // a path that cannot be looked at fails below, with its reason
+  if (!fs::is_directory(path, ignored)) {
+    return path.string().ends_with(kIndexEnding) ? read_sharded(path, read_file) : read_file(path);
+  }
+  for (const std::string_view name : kNamesInFolder) {
+    if (fs::exists(path / name, ignored)) return read_weights(path / name);
+  }
+  fail("{}: expected a run folder with {}, got a folder without; name a weights file or a run that has saved one",
+       path.string(), fmt::join(kNamesInFolder, " or "));
 }
 
 TensorMap state_dict(const torch::nn::Module& module) {
@@ -95,21 +133,22 @@ TensorMap tensors_under(const TensorMap& tensors, std::string_view prefix) {
 
 LoadReport load_state_dict(torch::nn::Module& module, const TensorMap& tensors) {
   const TensorMap own = state_dict(module);
-  copy_fitting(own, tensors);
-  return compare(own, tensors);
+  return copy_fitting(own, tensors, compare(own, tensors));
 }
 
-void load_state_dict_strict(torch::nn::Module& module, const TensorMap& tensors, std::string_view what) {
+LoadReport load_state_dict_strict(torch::nn::Module& module, const TensorMap& tensors, std::string_view what) {
   const TensorMap own = state_dict(module);
-  const LoadReport report = compare(own, tensors);
+  Comparison comparison = compare(own, tensors);
+  const LoadReport& report = comparison.report;
   std::vector<std::string> parts;
   list(parts, report.missing, "missing");
   list(parts, report.unexpected, "unexpected");
   list(parts, report.wrong_shape, "of another shape");
+  list(parts, report.wrong_dtype, "of another dtype");
   require(report.complete(),
           "{}: expected the {} tensors of this model, got {}; use the file of the same model and sizes", what,
           own.size(), fmt::join(parts, ", "));
-  copy_fitting(own, tensors);
+  return copy_fitting(own, tensors, std::move(comparison));
 }
 
 }  // namespace beit

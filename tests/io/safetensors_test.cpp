@@ -157,7 +157,7 @@ TEST_CASE("safetensors: a header that is no object of tensors is refused") {
   check_refused(with_header("{} {}", 0), "syntax error");
   check_refused(with_header("[]", 0), "got a JSON array");
   check_refused(with_header("7", 0), "got a JSON number");
-  check_refused(with_header("{\"a\":1e999}", 0), "got a number out of range");
+  check_refused(with_header("{\"a\":1e999}", 0), "header: expected JSON, got a number out of range");
   check_refused(with_header("{\"a\":7}", 0), "\"a\": expected a dtype, got none");
   check_refused(with_header("{\"a\":{\"dtype\":3}}", 0), "\"a\": expected a dtype, got none");
   check_refused(with_header("{\"a\":{\"dtype\":\"F32\"}}", 0), "\"a\": expected a shape");
@@ -189,7 +189,7 @@ TEST_CASE("safetensors: a dtype or shape that no tensor has is refused") {
   check_refused(with_header("{" + member("a", "[0,4294967296,4294967296]", "[0,0]") + "}", 0), "as many bytes");
   std::string ones = "1";
   for (int i = 0; i < 64; ++i) ones += ",1";
-  check_refused(with_header("{" + member("a", "[" + ones + "]", "[0,4]") + "}", 4), "at most 64 dimensions");
+  check_refused(with_header("{" + member("a", "[" + ones + "]", "[0,4]") + "}", 4), "at most 64 dimensions, got 65");
 }
 
 TEST_CASE("safetensors: offsets out of the file, in another's data or leaving a gap are refused") {
@@ -232,6 +232,29 @@ TEST_CASE("safetensors: deep nesting is refused before it costs memory") {
   std::string objects;
   for (int i = 0; i < 100'000; ++i) objects += "{\"a\":";
   check_refused(with_header(objects, 0), "at most 3 levels");
+}
+
+TEST_CASE("safetensors: a header that costs far more than its bytes is refused") {
+  const std::string part = "expected JSON that fits the file's size and 56 MiB, got more";
+  std::string numbers = "{\"a\":[1", keys = "{\"a\":{\"0\":1";
+  for (int i = 1; i < 700'000; ++i) {
+    numbers += ",1";
+    keys += fmt::format(",\"{}\":1", i);
+  }
+  check_refused(with_header(numbers + "]}", 0), part);
+  check_refused(with_header(keys + "}}", 0), part);
+  check_refused(with_header("{\"__metadata__\":{\"k\":\"" + std::string(40 << 20, 'v') + "\"}}", 0), part);
+  std::string tensors = "{" + member("0", "[0]", "[0,0]");
+  for (int i = 1; i < 100'000; ++i) tensors += "," + member(std::to_string(i), "[0]", "[0,0]");
+  check_refused(with_header(tensors + "}", 0), "that fit");
+}
+
+TEST_CASE("safetensors: the names come in the order of their data") {
+  const std::string header =
+      "{" + member("a", "[1]", "[4,8]") + "," + member("c", "[1]", "[0,4]") + "," + member("b", "[1]", "[8,12]") + "}";
+  const TemporaryFolder folder;
+  put_file(folder.path / "a", with_header(header, 12));
+  CHECK(read_safetensors(folder.path / "a").order == std::vector<std::string>{"c", "a", "b"});
 }
 
 TEST_CASE("safetensors: names from a file cannot break an error's line") {

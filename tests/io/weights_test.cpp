@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "tests/io/files.h"
@@ -72,6 +74,18 @@ TEST_CASE("weights: a run folder stands for its model") {
   CHECK(read_weights(folder.path / "").tensors.contains("x"));
 }
 
+TEST_CASE("weights: a published folder stands for its weights, safetensors before pickles, one file before many") {
+  const TemporaryFolder folder;
+  const auto tensors = [&] { return read_weights(folder.path).tensors; };
+  std::filesystem::copy_file(golden("objects.pth"), folder.path / "pytorch_model.bin");
+  CHECK(tensors().contains("model.weight"));
+  write_safetensors(folder.path / "a.safetensors", {{"x", torch::arange(3)}});
+  put_file(folder.path / "model.safetensors.index.json", R"({"weight_map": {"x": "a.safetensors"}})");
+  CHECK(tensors().contains("x"));
+  write_safetensors(folder.path / "model.safetensors", {{"y", torch::arange(3)}});
+  CHECK(tensors().contains("y"));
+}
+
 TEST_CASE("weights: what is no weights file is an error that names it") {
   const TemporaryFolder folder;
   const auto path = folder.path / "picture.jpg";
@@ -110,7 +124,7 @@ TEST_CASE("weights: what fits is copied, in the module's dtype and with its grad
   Small module;
   auto tensors = fitting();
   tensors["scale"] = tensors["scale"].to(torch::kFloat64);
-  tensors["count"] = tensors["count"].to(torch::kFloat32);
+  tensors["count"] = tensors["count"].to(torch::kInt32);
   CHECK(load_state_dict(module, tensors).complete());
   CHECK(equal(state_dict(module), [] {
     auto expected = fitting();
@@ -149,6 +163,40 @@ TEST_CASE("weights: what does not fit is reported by name and left as it was") {
   CHECK(torch::equal(module.scale, before.at("scale")));
   CHECK(torch::equal(module.count, before.at("count")));
   CHECK(torch::equal(module.linear->bias, tensors.at("linear.bias")));
+}
+
+TEST_CASE("weights: whole numbers for floating ones, and the reverse, do not fit") {
+  Small module;
+  const auto before = copies(state_dict(module));
+  auto tensors = fitting();
+  tensors["scale"] = torch::ones(2, torch::kInt64);
+  tensors["count"] = torch::ones(4);
+  tensors["linear.bias"] = torch::ones(2, torch::kComplexFloat);
+  const auto report = load_state_dict(module, tensors);
+  CHECK(report.wrong_dtype == Names{"count: expected Long, got Float", "linear.bias: expected Float, got ComplexFloat",
+                                    "scale: expected Float, got Long"});
+  CHECK_FALSE(report.complete());
+  for (const char* name : {"scale", "count", "linear.bias"}) {
+    CHECK(torch::equal(state_dict(module).at(name), before.at(name)));
+  }
+  CHECK_THROWS_WITH_AS(load_state_dict_strict(module, tensors, "f"),
+                       doctest::Contains("got 3 of another dtype (count: expected Long, got Float, "), Error);
+}
+
+TEST_CASE("weights: infinities and NaN are copied and reported, sums that overflow are not") {
+  Small module;
+  auto tensors = fitting();
+  tensors["linear.weight"] = torch::full({2, 3}, 3e38);  // their sum is infinite in float32
+  CHECK(load_state_dict(module, tensors).non_finite.empty());
+  tensors["linear.weight"][1][2] = std::numeric_limits<float>::infinity();
+  tensors["linear.bias"] = torch::tensor({1.F, std::nanf("")}).to(torch::kHalf);
+  tensors["scale"] = torch::tensor({1.F, std::nanf("")}).to(torch::kFloat8_e5m2);
+  const Names expected{"linear.bias", "linear.weight", "scale"};
+  const auto report = load_state_dict(module, tensors);
+  CHECK(report.non_finite == expected);
+  CHECK(report.complete());
+  CHECK(load_state_dict_strict(module, tensors, "f").non_finite == expected);
+  CHECK(torch::isinf(module.linear->weight[1][2]).item<bool>());
 }
 
 TEST_CASE("weights: the strict form says what does not fit and leaves the module untouched") {

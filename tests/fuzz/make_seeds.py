@@ -1,0 +1,88 @@
+"""Writes the seeds of tests/fuzz: small files of each format, whose names say whether they are to be read or refused."""
+
+import argparse
+import collections
+import io
+import os
+import pathlib
+import pickle
+import zipfile
+
+import numpy
+import torch
+from safetensors.torch import save
+
+seeds = pathlib.Path(__file__).parent / "seeds"
+
+
+class Thing:
+    def __init__(self):
+        self.numbers = [1, 2.5, 2**70]
+
+
+class System:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(1, 2)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def put(name, content):
+    (seeds / name).write_bytes(content)
+
+
+def saved(value, **options):
+    stream = io.BytesIO()
+    torch.save(value, stream, **options)
+    return stream.getvalue()
+
+
+plain = {"a": 1, "b": [None, True, -3, 2**40], "c": ("x", b"y", bytearray(b"z")), "d": {1, 2}, "e": frozenset([3])}
+objects = {"thing": Thing(), "args": argparse.Namespace(lr=0.5), "array": numpy.arange(2), "number": numpy.float64(1)}
+shared = [[1], 2]
+shared[0].append(shared)
+for protocol in range(2, 6):
+    put(f"pickle/good-plain-{protocol}", pickle.dumps(plain | {"shared": shared}, protocol))
+    put(f"pickle/good-objects-{protocol}", pickle.dumps(objects, protocol))
+    put(f"pickle/bad-system-{protocol}", pickle.dumps(System(), protocol))
+put("pickle/bad-text", pickle.dumps(plain, 0))
+
+base = torch.arange(6.0)
+tensors = collections.OrderedDict(base=base, view=base.view(2, 3).t(), flag=torch.tensor([True, False]),
+                                  wide=torch.tensor([1, 2], dtype=torch.uint16), scalar=torch.tensor(7))
+checkpoint = {"model": tensors, "weight": torch.nn.Parameter(torch.ones(2)), "epoch": 1} | objects
+legacy, archive = saved(checkpoint, _use_new_zipfile_serialization=False), saved(checkpoint)
+script = io.BytesIO()
+torch.jit.save(torch.jit.script(Network()), script)
+put("pth/good-legacy", legacy)
+put("pth/good-zip", archive)
+put("pth/good-script", script.getvalue())
+put("pth/bad-legacy-cut", legacy[:-9])
+put("pth/bad-zip-cut", archive[:-90])
+put("pth/bad-system", saved({"a": System()}))
+put("pth/bad-sparse", saved({"a": torch.eye(2).to_sparse()}))
+
+for method, name in ((zipfile.ZIP_STORED, "good-stored"), (zipfile.ZIP_DEFLATED, "good-deflated")):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as file:
+        file.writestr("a/one", "1" * 9)
+        file.writestr("a/two", "")
+    put(f"zip/{name}", stream.getvalue())
+put("zip/good-torch", saved({"a": base}))
+put("zip/bad-cut", saved({"a": base})[:-1])
+with zipfile.ZipFile(seeds / "zip/bad-twice", "w") as file:
+    for text in ("1", "2"):
+        file.writestr("a", text)
+
+dense = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+put("safetensors/good-some", save(dense, {"format": "pt"}))
+put("safetensors/good-none", save({}))
+put("safetensors/bad-cut", save(dense)[:-1])
+put("safetensors/bad-json", b"\x02\0\0\0\0\0\0\0[]")
