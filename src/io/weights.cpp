@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstring>
 
 #include "base/error.h"
 #include "io/mapped_file.h"
@@ -15,7 +17,8 @@ constexpr std::string_view kDerived = "relative_position_index";
 constexpr std::string_view kIndexEnding = ".index.json";
 constexpr auto kNamesInFolder = std::to_array<std::string_view>(
     {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"});
-constexpr size_t kNamed = 3;  // names of each kind in an error
+constexpr int64_t kPartBytes = 16 << 10;  // of a tensor that are checked and copied at once
+constexpr size_t kNamed = 3;              // names of each kind in an error
 
 std::string shape(const torch::Tensor& tensor) {
   return fmt::format("[{}]", fmt::join(tensor.sizes().begin(), tensor.sizes().end(), ", "));
@@ -26,12 +29,56 @@ bool same_kind(const torch::Tensor& a, const torch::Tensor& b) {
   return a.is_floating_point() == b.is_floating_point() && a.is_complex() == b.is_complex();
 }
 
+/// Whether an element's exponent is all ones: an infinity or NaN.
+template <class Bits, Bits kExponent>
+bool any_non_finite(const char* bytes, int64_t count) {
+  Bits found = 0, element;  // of the elements' width, so that several are compared at once
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(&element, bytes + i * static_cast<int64_t>(sizeof element), sizeof element);
+    found = found | static_cast<Bits>((element & kExponent) == kExponent);
+  }
+  return found != 0;
+}
+
+/// The check of so many contiguous elements; null for types that have no such bits or are too rare.
+using Check = bool (*)(const char*, int64_t);
+Check check_of(torch::ScalarType type) {
+  switch (type) {
+    case torch::kFloat64: return any_non_finite<uint64_t, 0x7ff0'0000'0000'0000>;
+    case torch::kFloat32: return any_non_finite<uint32_t, 0x7f80'0000>;
+    case torch::kBFloat16: return any_non_finite<uint16_t, 0x7f80>;
+    case torch::kFloat16: return any_non_finite<uint16_t, 0x7c00>;
+    default: return nullptr;
+  }
+}
+
 bool has_non_finite(const torch::Tensor& tensor) {
   if (!tensor.is_floating_point() && !tensor.is_complex()) return false;
-  const bool narrow = tensor.element_size() == 1;  // 8 bits know no sums
-  const auto values = narrow ? tensor.to(torch::kFloat32) : tensor;
-  if (values.sum().isfinite().item<bool>()) return false;
-  return !values.isfinite().all().item<bool>();  // finite values may have an infinite sum
+  const bool narrow = tensor.element_size() == 1;  // 8 bits know few operations
+  return !(narrow ? tensor.to(torch::kFloat32) : tensor).isfinite().all().item<bool>();
+}
+
+/// Copies, and tells whether a value is not finite. The usual case goes by parts, which the copy finds in the
+/// processor's cache after the check: a file's weights pass through memory once.
+bool copy_and_check(const torch::Tensor& source, const torch::Tensor& target) {
+  const Check check = check_of(source.scalar_type());
+  if (check == nullptr || source.scalar_type() != target.scalar_type() || !source.is_cpu() || !target.is_cpu() ||
+      !source.is_contiguous() || !target.is_contiguous()) {
+    torch::Tensor(target).copy_(source);
+    return has_non_finite(source);
+  }
+  const auto* const from = static_cast<const char*>(source.const_data_ptr());
+  auto* const to = static_cast<char*>(target.mutable_data_ptr());
+  const int64_t item = source.element_size(), part = kPartBytes / item;
+  std::atomic<bool> found = false;
+  at::parallel_for(0, source.numel(), /*grain_size=*/8 * part, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at += part) {
+      const int64_t count = std::min(part, end - at);
+      if (check(from + at * item, count)) found = true;
+      std::memcpy(to + at * item, from + at * item, static_cast<size_t>(count * item));
+    }
+  });
+  return found;
 }
 
 /// What becomes of the map's tensors: `fitting` are those to copy, by name.
@@ -68,10 +115,7 @@ LoadReport copy_fitting(const TensorMap& own, const TensorMap& tensors, Comparis
   const torch::NoGradGuard no_grad;
   for (const std::string_view view : comparison.fitting) {
     const std::string name(view);
-    const torch::Tensor& source = tensors.at(name);
-    if (has_non_finite(source)) comparison.report.non_finite.push_back(name);
-    torch::Tensor target = own.at(name);
-    target.copy_(source);
+    if (copy_and_check(tensors.at(name), own.at(name))) comparison.report.non_finite.push_back(name);
   }
   return std::move(comparison.report);
 }

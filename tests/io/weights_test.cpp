@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/error.h"
 #include "tests/io/files.h"
@@ -183,20 +182,26 @@ TEST_CASE("weights: whole numbers for floating ones, and the reverse, do not fit
                        doctest::Contains("got 3 of another dtype (count: expected Long, got Float, "), Error);
 }
 
-TEST_CASE("weights: infinities and NaN are copied and reported, sums that overflow are not") {
-  Small module;
-  auto tensors = fitting();
-  tensors["linear.weight"] = torch::full({2, 3}, 3e38);  // their sum is infinite in float32
-  CHECK(load_state_dict(module, tensors).non_finite.empty());
-  tensors["linear.weight"][1][2] = std::numeric_limits<float>::infinity();
-  tensors["linear.bias"] = torch::tensor({1.F, std::nanf("")}).to(torch::kHalf);
-  tensors["scale"] = torch::tensor({1.F, std::nanf("")}).to(torch::kFloat8_e5m2);
-  const Names expected{"linear.bias", "linear.weight", "scale"};
-  const auto report = load_state_dict(module, tensors);
-  CHECK(report.non_finite == expected);
-  CHECK(report.complete());
-  CHECK(load_state_dict_strict(module, tensors, "f").non_finite == expected);
-  CHECK(torch::isinf(module.linear->weight[1][2]).item<bool>());
+TEST_CASE("weights: infinities and NaN are copied and reported, whatever the dtype and wherever they are") {
+  struct Wide : torch::nn::Module {
+    Wide() { weight = register_parameter("weight", torch::zeros({3, 70'000})); }
+    torch::Tensor weight;
+  } module;
+  for (const auto type : {torch::kFloat32, torch::kFloat64, torch::kFloat16, torch::kBFloat16, torch::kFloat8_e5m2}) {
+    CAPTURE(torch::toString(type));
+    for (const double value : {-1.0, 57'344.0, double{INFINITY}, -double{INFINITY}, double{NAN}}) {
+      CAPTURE(value);
+      const auto source = torch::full({3, 70'000}, 57'344.0);  // the largest number of the narrowest type
+      source.view(-1)[150'000] = value;
+      for (const auto& given : {source.to(type), source.to(type).t().contiguous().t()}) {
+        const auto report = load_state_dict(module, {{"weight", given}});
+        CHECK(report.non_finite == (std::isfinite(value) ? Names{} : Names{"weight"}));
+        CHECK(report.complete());
+        CHECK(load_state_dict_strict(module, {{"weight", given}}, "f").non_finite == report.non_finite);
+        CHECK(torch::allclose(module.weight, given.to(torch::kFloat32), 0, 0, /*equal_nan=*/true));
+      }
+    }
+  }
 }
 
 TEST_CASE("weights: the strict form says what does not fit and leaves the module untouched") {
