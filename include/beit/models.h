@@ -1,4 +1,5 @@
-// The networks, alone and out of files: load_tokenizer() and load_backbone() read what the program `beit` wrote.
+// The networks, alone and out of files: load_tokenizer(), load_backbone() and their like read our own files and
+// published ones; train/export.h writes what other libraries read.
 #pragma once
 
 #include "core/classifier.h"
@@ -9,4 +10,5 @@
 #include "core/vit.h"
 #include "core/weights_regrid.h"
 #include "io/weights.h"
+#include "train/export.h"
 #include "train/models.h"

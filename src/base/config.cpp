@@ -25,7 +25,7 @@ constexpr std::array<NamedSize, 6> kSizes{{{"tiny", 192, 12, 3, 16},
 
 constexpr Range kFrom0{.least = 0}, kFrom1{.least = 1};
 constexpr Range kShare{.least = 0, .most = 1, .without_most = true};
-constexpr Range kSide{.least = 1, .most = 65536};  // pixels
+constexpr Range kSide{.least = 0, .most = 65536};  // pixels
 
 std::vector<std::string> size_names() {
   std::vector<std::string> names;
@@ -53,11 +53,14 @@ OptionList describe(ModelOptions& o) {
        .help = "of attention, divide the width; 0: the named size's",
        .range = kFrom0,
        .yields_to = "model"},
-      {.name = "image-size", .value = &o.image_size, .help = "pixels of a side", .range = kSide},
+      {.name = "image-size",
+       .value = &o.image_size,
+       .help = "pixels of a side; 0: 224, or what the weights were trained at",
+       .range = kSide},
       {.name = "patch-size",
        .value = &o.patch_size,
        .help = "pixels of a side; 0: 14 for huge, else 16",
-       .range = {.least = 0, .most = kSide.most},
+       .range = kSide,
        .yields_to = "model"},
       {.name = "drop-path",
        .value = &o.drop_path,
@@ -75,6 +78,7 @@ void resolve(ModelOptions& o) {
   fill(o.depth, size->depth);
   fill(o.heads, size->heads);
   fill(o.patch_size, size->patch_size);
+  fill(o.image_size, 224);
   require(o.width % o.heads == 0, "model: expected heads that divide the width, got {} heads at width {}; set --heads",
           o.heads, o.width);
   require(
@@ -82,6 +86,12 @@ void resolve(ModelOptions& o) {
       "model: expected an image size that is a multiple of the patch size, got {} and {} pixels; set --image-size or "
       "--patch-size",
       o.image_size, o.patch_size);
+}
+
+std::string named_size(int64_t width, int64_t depth, int64_t heads) {
+  const auto* size = std::ranges::find_if(
+      kSizes, [&](const NamedSize& s) { return s.width == width && s.depth == depth && s.heads == heads; });
+  return std::string(size == kSizes.end() ? "base" : size->name);
 }
 
 Grid grid_of(const ModelOptions& o) {
@@ -128,7 +138,7 @@ OptionList describe(TeacherChoice& o) {
       {.name = "teacher-image-size",
        .value = &o.teacher_image_size,
        .help = "pixels of a side; 0: the teacher's own",
-       .range = {.least = 0, .most = kSide.most}},
+       .range = kSide},
       {.name = "teacher-cache",
        .value = &o.teacher_cache,
        .help = "file of its features for each image and its mirror image, made if it is missing; wants --min-crop 1 "
@@ -141,12 +151,12 @@ OptionList describe(MimChoice& o) {
   return {
       {.name = "tokenizer",
        .value = &o.tokenizer,
-       .help = "file or run folder of `beit vqkd`",
+       .help = "weights of a tokenizer, ours or published, or run folder of `beit vqkd`",
        .value_name = "FILE|RUN"},
       {.name = "tokenizer-image-size",
        .value = &o.tokenizer_image_size,
-       .help = "pixels of a side of the tokenizer's view, which must be the tokenizer's own; 0: that",
-       .range = {.least = 0, .most = kSide.most}},
+       .help = "pixels of a side of the tokenizer's view, for which its positions are resized; 0: its own",
+       .range = kSide},
       {.name = "masked-patches",
        .value = &o.masked_patches,
        .help = "of an image, exactly; 0: 75 of 196, or that share",
@@ -175,6 +185,23 @@ void resolve(MimChoice& o, const ModelOptions& model) {
           "mim: expected between 1 and all {} patches masked, got {}; set --masked-patches", patches, o.masked_patches);
   require(!o.cls_branch || o.early_layers <= model.depth, "mim: expected early-layers of at most the depth {}, got {}",
           model.depth, o.early_layers);
+}
+
+OptionList describe(LoadOptions& o) {
+  return {
+      {.name = "image-size",
+       .value = &o.image_size,
+       .help = "pixels of a side, for which positions are resized; 0: the file's own",
+       .range = kSide},
+      {.name = "heads",
+       .value = &o.heads,
+       .help = "of attention, where the file does not tell; 0: the width over 64, 16 at widths 544 and 1280",
+       .range = kFrom0},
+      {.name = "input-form",
+       .value = &o.input_form,
+       .help = "how a tokenizer standardises pixels, where the file does not tell: default is 2x-1",
+       .choices = {"default", "imagenet_norm"}},
+  };
 }
 
 OptionList describe(DataOptions& o) {

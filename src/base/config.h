@@ -15,13 +15,15 @@ namespace beit {
 struct ModelOptions {
   std::string model = "base";
   int64_t width = 0, depth = 0, heads = 0;  ///< 0: the named size's
-  int64_t image_size = 224;                 ///< pixels
+  int64_t image_size = 224;                 ///< pixels; 0: 224
   int64_t patch_size = 0;                   ///< pixels; 0: the named size's, 14 for huge, else 16
   double drop_path = 0.0;
 };
 OptionList describe(ModelOptions&);
 /// Fills in what the named size gives; Error where sizes do not fit. Resolved options stay as they are.
 void resolve(ModelOptions&);
+/// The named size with exactly these sizes, patch size aside; "base" where there is none.
+std::string named_size(int64_t width, int64_t depth, int64_t heads);
 /// Of resolved options.
 Grid grid_of(const ModelOptions&);
 
@@ -62,6 +64,14 @@ struct MimChoice {
 OptionList describe(MimChoice&);
 /// Fills in what follows from the network, which is resolved; Error where sizes do not fit.
 void resolve(MimChoice&, const ModelOptions&);
+
+/// What a file of weights may leave open.
+struct LoadOptions {
+  int64_t image_size = 0;       ///< pixels that positions are resized for; 0: the file's own
+  int64_t heads = 0;            ///< 0: what the file tells
+  std::string input_form = {};  ///< of a tokenizer; none: what the file tells, else default
+};
+OptionList describe(LoadOptions&);
 
 /// Where images come from and what is done to them.
 struct DataOptions {

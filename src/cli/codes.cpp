@@ -21,6 +21,7 @@ struct Codes {
   std::string tokenizer, output;
   ExampleOptions shown;
   DataOptions data;
+  LoadOptions load;
   RuntimeOptions runtime;
   int64_t batch_size = 64;
 
@@ -28,12 +29,13 @@ struct Codes {
     return join(
         {{{.name = "tokenizer",
            .value = &tokenizer,
-           .help = "file or run folder of `beit vqkd`",
+           .help = "weights of a tokenizer, ours or published, or run folder of `beit vqkd`",
            .value_name = "FILE|RUN"},
           {.name = "output", .value = &output, .help = "PNG file for the picture", .value_name = "FILE"},
           {.name = "rows", .value = &shown.rows, .help = "codes to show, a row each, at most", .range = {.least = 1}},
           {.name = "columns", .value = &shown.columns, .help = "examples of a code, at most", .range = {.least = 1}},
           {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}}},
+         describe(load),
          pick(describe(data), {"data", "workers"}),
          describe(runtime)});
   }
@@ -47,7 +49,7 @@ struct Codes {
 
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
-    LoadedTokenizer loaded = load_tokenizer(tokenizer);
+    LoadedTokenizer loaded = load_tokenizer(tokenizer, load);
     loaded.model->to(device);
 
     Loader loader(images, evaluation_transform(loaded.options), evaluation_order(batch_size, data.workers));

@@ -33,6 +33,7 @@ Command tokenize_command();
 Command pretrain_command();
 Command probe_command();
 Command codes_command();
+Command convert_command();
 Command inspect_command();
 
 }  // namespace beit

@@ -11,12 +11,14 @@ Dataset open_images(const std::vector<std::string>& paths, std::string_view flag
 
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& weights,
                    const std::vector<std::string>& data) {
-  std::vector<std::filesystem::path> inputs{weights, weights / "model.safetensors"};
+  std::vector<std::filesystem::path> inputs{weights};
   inputs.insert(inputs.end(), data.begin(), data.end());
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(weights, ignored)) inputs.push_back(entry.path());
   for (const auto& input : inputs) {
     std::error_code missing;
     require(!std::filesystem::equivalent(output, input, missing),
-            "{}: expected an output apart from what is read, got {} itself; choose another --output", output.string(),
+            "{}: expected an output apart from what is read, got {} itself; choose another place", output.string(),
             input.string());
   }
 }

@@ -13,7 +13,8 @@ namespace beit {
 /// Error that names the flag where there are no paths, else as Dataset::open().
 Dataset open_images(const std::vector<std::string>& paths, std::string_view flag);
 
-/// Error where --output names a file that is also read: the file or run folder `weights`, or one of `data`.
+/// Error where --output names a file that is also read: the file `weights` or anything in the folder `weights`, or one
+/// of `data`.
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& weights,
                    const std::vector<std::string>& data);
 

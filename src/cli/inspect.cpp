@@ -45,6 +45,14 @@ std::string readable_bytes(int64_t bytes) {
   return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
 }
 
+/// What a file says, fit for a terminal.
+std::string printable_text(std::string text) {
+  for (char& letter : text) {
+    if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f) letter = '?';
+  }
+  return text;
+}
+
 /// The tensor whose name is or ends with `name`, as a checkpoint may put something before it; undefined without.
 torch::Tensor find(const TensorMap& tensors, std::string_view name) {
   for (const auto& [full, tensor] : tensors) {
@@ -59,7 +67,8 @@ Json codebook_facts(const TensorMap& tensors) {
   const auto codes_KD = find(tensors, "quantize.embedding.weight"), counts_K = find(tensors, "quantize.cluster_size");
   if (!codes_KD.defined() || codes_KD.dim() != 2) return nullptr;
   Json facts{{"codes", codes_KD.size(0)}, {"width", codes_KD.size(1)}};
-  if (!counts_K.defined() || counts_K.numel() == 0 || counts_K.sum().item<double>() <= 0) return facts;
+  if (!counts_K.defined() || counts_K.numel() == 0 || counts_K.to(torch::kFloat64).sum().item<double>() <= 0)
+    return facts;
   const CodeUsage usage = code_usage(counts_K);
   facts["usage_percent"] = usage.percent;
   facts["unused_codes"] = usage.unused;
@@ -67,24 +76,76 @@ Json codebook_facts(const TensorMap& tensors) {
   return facts;
 }
 
+/// What the tensors' shapes and names say of a network of ours, and how it fits.
+Json network_facts(const NetworkFile& file) {
+  const ViTOptions& vit = file.vit;
+  const auto relative = vit.relative_position == RelPos::kBlock    ? "block"
+                        : vit.relative_position == RelPos::kShared ? "shared"
+                                                                   : "none";
+  Json facts{{"width", vit.width},
+             {"depth", vit.depth},
+             {"heads", vit.heads},
+             {"patch_size", vit.patch_size},
+             {"grid", fmt::format("{}x{}", vit.grid.rows, vit.grid.columns)},
+             {"absolute_position", vit.absolute_position},
+             {"relative_position", relative},
+             {"layer_scale", vit.layer_scale > 0}};
+  if (file.network == Network::kTokenizer) {
+    facts.update({{"codes", file.codebook.codes},
+                  {"code_dim", file.codebook.code_dim},
+                  {"decoder_depth", file.codebook.decoder_depth},
+                  {"target_width", file.target_width},
+                  {"input_form", file.codebook.input_form}});
+  } else if (file.network == Network::kPretrained) {
+    facts.update({{"codes", file.codes}, {"cls_branch", file.mim.cls_branch}});
+    if (file.mim.cls_branch) {
+      facts.update({{"early_layers", file.mim.early_layers},
+                    {"head_layers", file.mim.head_layers},
+                    {"shared_head", file.mim.shared_head}});
+    }
+  } else if (file.network == Network::kClassifier) {
+    facts.update({{"classes", file.classes}, {"pooling", file.pooling() == Pooling::kMean ? "mean" : "cls"}});
+  }
+  const LoadReport report = mismatches(file);
+  for (const auto& [kind, names] :
+       {std::pair("missing", report.missing), std::pair("unexpected", report.unexpected),
+        std::pair("wrong_shape", report.wrong_shape), std::pair("wrong_dtype", report.wrong_dtype),
+        std::pair("non_finite", report.non_finite)}) {
+    if (!names.empty()) facts[kind] = names;
+  }
+  return facts;
+}
+
 /// What --json prints; the text for people is made of the same.
-Json facts_of(const std::string& path, const TensorFile& file) {
-  Json facts{{"file", path}, {"content", content(file)}};
-  for (const auto& [key, value] : file.metadata) {
+Json facts_of(const std::string& path, const TensorFile& given) {
+  Json facts{{"file", path}};
+  try {
+    const NetworkFile file = as_network(given, path);
+    facts["content"] =
+        fmt::format("{}{}", given.metadata.contains("step") ? "a checkpoint of " : "", readable(file.network));
+    facts["names"] = file.form;
+    if (is_ours(file.network)) facts["network"] = network_facts(file);
+    if (!file.assumed.empty()) facts["assumed"] = file.assumed;
+    if (!file.left_out.empty()) facts["no_part_of_the_network"] = file.left_out;
+  } catch (const Error& error) {
+    facts["content"] = "a network that cannot be used";
+    facts["problem"] = error.what();
+  }
+  for (const auto& [key, value] : given.metadata) {
     const auto parsed = Json::parse(value, nullptr, /*allow_exceptions=*/false);
     facts[key == "config" ? "config" : "metadata"][key] = parsed.is_discarded() ? Json(value) : parsed;
   }
   if (facts.contains("config")) facts["config"] = Json(facts["config"]["config"]);
   int64_t values = 0, bytes = 0;
   facts["tensors"] = Json::array();
-  for (const auto& [name, tensor] : file.tensors) {
+  for (const auto& [name, tensor] : given.tensors) {
     facts["tensors"].push_back({{"name", name}, {"dtype", dtype_name(tensor)}, {"shape", tensor.sizes().vec()}});
     values += tensor.numel();
     bytes += static_cast<int64_t>(tensor.nbytes());
   }
   facts["values"] = values;
   facts["bytes"] = bytes;
-  facts["codebook"] = codebook_facts(file.tensors);
+  facts["codebook"] = codebook_facts(given.tensors);
   return facts;
 }
 
@@ -94,7 +155,8 @@ std::string aligned(const Json& object) {
   for (const auto& [key, value] : object.items()) width = std::max(width, key.size());
   std::string lines;
   for (const auto& [key, value] : object.items()) {
-    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    std::string text = printable_text(value.is_string() ? value.get<std::string>()
+                                                        : value.dump(-1, ' ', false, Json::error_handler_t::replace));
     if (constexpr size_t kLongest = 80; text.size() > kLongest) text = text.substr(0, kLongest) + "...";
     lines += fmt::format("  {:<{}}  {}\n", key, width, text);
   }
@@ -109,14 +171,24 @@ std::string table(const TensorMap& tensors) {
   }
   std::string lines;
   for (const auto& [name, tensor] : tensors) {
-    lines += fmt::format("  {:<{}}  {:<8}  {:<{}}  {:>13}\n", name, name_width, dtype_name(tensor), shape_text(tensor),
-                         shape_width, grouped(tensor.numel()));
+    lines += fmt::format("  {:<{}}  {:<8}  {:<{}}  {:>13}\n", printable_text(name), name_width, dtype_name(tensor),
+                         shape_text(tensor), shape_width, grouped(tensor.numel()));
   }
   return lines;
 }
 
 std::string text_of(const Json& facts, const TensorMap& tensors) {
   std::string text = fmt::format("{}: {}\n", facts["file"].get<std::string>(), facts["content"].get<std::string>());
+  for (const char* part : {"problem", "names"}) {
+    if (facts.contains(part)) text += fmt::format("{}: {}\n", part, facts[part].get<std::string>());
+  }
+  if (facts.contains("network")) text += "\nnetwork\n" + aligned(facts["network"]);
+  for (const auto& [part, title] :
+       {std::pair("assumed", "assumed"), std::pair("no_part_of_the_network", "no part of the network")}) {
+    if (!facts.contains(part)) continue;
+    text += fmt::format("\n{}\n", title);
+    for (const Json& entry : facts[part]) text += fmt::format("  {}\n", printable_text(entry.get<std::string>()));
+  }
   if (facts.contains("metadata")) text += "\nmetadata\n" + aligned(facts["metadata"]);
   if (facts.contains("config")) text += "\nconfiguration\n" + aligned(facts["config"]);
   text += "\ntensors\n" + table(tensors);
@@ -140,7 +212,7 @@ struct Inspect {
   OptionList options() {
     return {{.name = "FILE",
              .value = &path,
-             .help = "safetensors or .pth file, or run folder",
+             .help = "safetensors or .pth file, run folder, or Hugging Face's folder",
              .value_name = "FILE",
              .positional = true},
             {.name = "json", .value = &json, .help = "print one JSON object"}};

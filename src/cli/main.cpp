@@ -13,7 +13,8 @@ namespace beit {
 namespace {
 
 std::vector<Command> all_commands() {
-  return {vqkd_command(), tokenize_command(), pretrain_command(), probe_command(), codes_command(), inspect_command()};
+  return {vqkd_command(),  tokenize_command(), pretrain_command(), probe_command(),
+          codes_command(), convert_command(),  inspect_command()};
 }
 
 void run(const std::vector<std::string>& words) {

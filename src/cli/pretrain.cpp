@@ -41,8 +41,8 @@ struct Pretrain {
     resolve(choice, model);
     require(!choice.tokenizer.empty(), "pretrain: expected a tokenizer, got none; set --tokenizer FILE or RUN");
     require_apart(train.output, choice.tokenizer, {});
-    LoadedTokenizer loaded = load_tokenizer(choice.tokenizer);
-    if (choice.tokenizer_image_size == 0) choice.tokenizer_image_size = loaded.options.image_size;
+    LoadedTokenizer loaded = load_tokenizer(choice.tokenizer, {.image_size = choice.tokenizer_image_size});
+    choice.tokenizer_image_size = loaded.options.image_size;
     check_grids(loaded.options);
 
     const Dataset images = open_images(data.data, "data");
@@ -76,13 +76,10 @@ struct Pretrain {
   }
 
   void check_grids(const ModelOptions& tokenizer) const {
-    require(choice.tokenizer_image_size == tokenizer.image_size,
-            "pretrain: expected --tokenizer-image-size {}, the tokenizer's own, got {}; its positions are for one size",
-            tokenizer.image_size, choice.tokenizer_image_size);
     const Grid own = grid_of(model), its = grid_of(tokenizer);
     require(own == its,
             "pretrain: expected the tokenizer's grid of {}x{} patches, got {}x{} from images of {} in patches of {}; "
-            "change --image-size or --patch-size",
+            "change --image-size, --patch-size or --tokenizer-image-size",
             its.rows, its.columns, own.rows, own.columns, model.image_size, model.patch_size);
   }
 };

@@ -64,7 +64,7 @@ struct Probe {
   bool random_init = false, teacher_maps = false;
   int64_t layer = 0, seed = 0, seeds = 1, batch_size = 64;
   DataOptions data;
-  ModelOptions model;
+  ModelOptions model{.image_size = 0};
   MimChoice mim{.cls_branch = false};
   TeacherChoice teacher;
   RuntimeOptions runtime;
@@ -73,7 +73,7 @@ struct Probe {
     return join(
         {{{.name = "weights",
            .value = &weights,
-           .help = "features of the backbone in a file or run folder of `beit pretrain` or `beit vqkd`",
+           .help = "features of the backbone in weights of BEiT v2, ours or published, or in a run folder",
            .value_name = "FILE|RUN"},
           {.name = "random-init",
            .value = &random_init,
@@ -149,7 +149,9 @@ struct Probe {
       return teacher_features(teacher, model, device);
     }
     torch::manual_seed(static_cast<uint64_t>(weights_seed));
-    LoadedBackbone backbone = random_init ? random_backbone(model, mim) : load_backbone(weights);
+    LoadedBackbone backbone = random_init
+                                  ? random_backbone(model, mim)
+                                  : load_backbone(weights, {.image_size = model.image_size, .heads = model.heads});
     backbone.model->to(device);
     model = backbone.options;
     require(layer <= model.depth, "probe: expected a layer between 1 and {}, or 0 for the last, got {}", model.depth,

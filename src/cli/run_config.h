@@ -12,7 +12,7 @@ namespace beit {
 std::string config_toml(const std::string& command, const OptionList& options);
 
 /// Metadata of every safetensors file that a command writes: `format` ("beit"), `command`, and `config`, a JSON object
-/// of all options. models.h reads it.
+/// of all options. train/network_file.h reads it.
 std::map<std::string, std::string> config_metadata(const std::string& command, const OptionList& options);
 
 }  // namespace beit

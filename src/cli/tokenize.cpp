@@ -21,13 +21,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The paths travel in the file's header, whose size the format limits.
-void require_fitting_paths(const Dataset& images) {
-  constexpr int64_t kMostBytes = 95'000'000, kQuotes = 6;
+/// The paths travel in the file's header; readers, ours too, spend several times its size (io/allowance.h).
+void require_fitting_paths(const Dataset& images, const Grid& grid) {
+  constexpr int64_t kQuotes = 6, kCopies = 3;
+  const int64_t code_bytes = images.size() * grid.patches() * static_cast<int64_t>(sizeof(int32_t));
+  const int64_t most_bytes = std::min<int64_t>(95'000'000, (45'000'000 + code_bytes) / kCopies);
   int64_t path_bytes = 0;
   for (int64_t i = 0; i < images.size(); ++i) path_bytes += std::ssize(images.path(i)) + kQuotes;
-  require(path_bytes <= kMostBytes,
-          "tokenize: expected paths of at most {} bytes in all, got {}; tokenize the data in parts", kMostBytes,
+  require(path_bytes <= most_bytes,
+          "tokenize: expected paths of at most {} bytes in all, got {}; tokenize the data in parts", most_bytes,
           path_bytes);
 }
 
@@ -44,6 +46,7 @@ void print_codes(const std::string& path, const torch::Tensor& codes_N, const Gr
 struct Tokenize {
   std::string tokenizer, output;
   DataOptions data;
+  LoadOptions load;
   RuntimeOptions runtime;
   int64_t batch_size = 64;
   bool print = false, skip_damaged = false;
@@ -52,7 +55,7 @@ struct Tokenize {
     return join(
         {{{.name = "tokenizer",
            .value = &tokenizer,
-           .help = "file or run folder of `beit vqkd`",
+           .help = "weights of a tokenizer, ours or published, or run folder of `beit vqkd`",
            .value_name = "FILE|RUN"},
           {.name = "output",
            .value = &output,
@@ -61,6 +64,7 @@ struct Tokenize {
           {.name = "print", .value = &print, .help = "print each image's grid of codes"},
           {.name = "skip-damaged", .value = &skip_damaged, .help = "leave out images that cannot be read"},
           {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}}},
+         describe(load),
          pick(describe(data), {"data", "workers"}),
          describe(runtime)});
   }
@@ -76,13 +80,13 @@ struct Tokenize {
 
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
-    LoadedTokenizer loaded = load_tokenizer(tokenizer);
+    LoadedTokenizer loaded = load_tokenizer(tokenizer, load);
     loaded.model->to(device);
     loaded.model->quantizer()->reset_usage();
     const Grid grid = grid_of(loaded.options);
 
     const auto images = open_images(data.data, "data");
-    if (!output.empty()) require_fitting_paths(images);
+    if (!output.empty()) require_fitting_paths(images, grid);
     LoaderOptions order = evaluation_order(batch_size, data.workers);
     if (!skip_damaged) order.on_damage = OnDamage::kFail;
     Loader loader(images, evaluation_transform(loaded.options), order);

@@ -31,7 +31,7 @@ BlockImpl::BlockImpl(const ViTOptions& options, double drop_path) : drop_path_(d
   norm1_ = register_module("norm1", layer_norm(width));
   attn_ = register_module("attn", Attention(options));
   norm2_ = register_module("norm2", layer_norm(width));
-  mlp_ = register_module("mlp", Mlp(width, static_cast<int64_t>(static_cast<double>(width) * options.mlp_ratio)));
+  mlp_ = register_module("mlp", Mlp(width, options.hidden()));
   if (options.layer_scale > 0.0) {
     gamma_1_D_ = register_parameter("gamma_1", torch::full({width}, options.layer_scale));
     gamma_2_D_ = register_parameter("gamma_2", torch::full({width}, options.layer_scale));

@@ -72,11 +72,11 @@ int64_t count_blocks(const NamedTensors& weights, std::string_view list, std::st
 }
 
 int64_t tower_heads(int64_t width, int64_t wanted, std::string_view what) {
-  const int64_t heads = wanted > 0 ? wanted : width / 64;
-  require(wanted >= 0 && heads > 0 && width % heads == 0 && (wanted > 0 || width % 64 == 0),
-          "{}: expected {}, got a width of {} and {} heads; --teacher-weights names an unusual network, give its heads",
-          what, wanted > 0 ? "a width that is a multiple of the heads" : "a width that is a multiple of 64", width,
-          heads);
+  const bool published = width == 544 || width == 1280;
+  const int64_t heads = wanted > 0 ? wanted : published ? 16 : width / 64;
+  require(wanted >= 0 && heads > 0 && width % heads == 0 && (wanted > 0 || published || width % 64 == 0),
+          "{}: expected {}, got a width of {} and {} heads; the network is an unusual one, give its heads", what,
+          wanted > 0 ? "a width that is a multiple of the heads" : "a width that is a multiple of 64", width, heads);
   return heads;
 }
 

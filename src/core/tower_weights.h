@@ -24,8 +24,8 @@ const torch::Tensor& tower_tensor(const NamedTensors& weights, const std::string
 /// How many blocks `<list>N.*` there are: the highest N and one; Error where there is none.
 int64_t count_blocks(const NamedTensors& weights, std::string_view list, std::string_view what);
 
-/// Attention heads of a network of that width: 64 wide each, unless `wanted` > 0 says otherwise. Error where the width
-/// is no multiple.
+/// Attention heads of a network of that width: `wanted` where it is above 0, else 16 at widths 544 and 1280, as
+/// published, else 64 wide each. Error where the width is no multiple.
 int64_t tower_heads(int64_t width, int64_t wanted, std::string_view what);
 
 /// The square grid of a position embedding with `tokens` rows, CLS among them; Error where there is none.

@@ -1,6 +1,7 @@
 // What a vision transformer is made of; shared by all networks of the method.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "base/grid.h"
@@ -25,6 +26,9 @@ struct ViTOptions {
   double layer_scale = 0.0;       ///< initial value of the gammas; 0 leaves them out
   bool absolute_position = true;  ///< learnt position embedding
   RelPos relative_position = RelPos::kNone;
+
+  /// Width of the MLPs between their two layers.
+  int64_t hidden() const { return std::llround(static_cast<double>(width) * mlp_ratio); }
 };
 
 }  // namespace beit

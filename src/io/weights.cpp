@@ -17,6 +17,8 @@ constexpr std::string_view kDerived = "relative_position_index";
 constexpr std::string_view kIndexEnding = ".index.json";
 constexpr auto kNamesInFolder = std::to_array<std::string_view>(
     {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"});
+constexpr const char* kConfig = "config.json";
+constexpr uintmax_t kConfigBytes = uintmax_t{1} << 20;
 constexpr int64_t kPartBytes = 16 << 10;  // of a tensor that are checked and copied at once
 constexpr size_t kNamed = 3;              // names of each kind in an error
 
@@ -154,7 +156,13 @@ TensorFile read_weights(const std::filesystem::path& path) {
     return path.string().ends_with(kIndexEnding) ? read_sharded(path, read_file) : read_file(path);
   }
   for (const std::string_view name : kNamesInFolder) {
-    if (fs::exists(path / name, ignored)) return read_weights(path / name);
+    if (!fs::exists(path / name, ignored)) continue;
+    TensorFile result = read_weights(path / name);
+    if (const auto size = fs::file_size(path / kConfig, ignored); !ignored && size <= kConfigBytes) {
+      const auto mapped = MappedFile::open(path / kConfig);
+      result.metadata[kConfig] = std::string(mapped->bytes().begin(), mapped->bytes().end());
+    }
+    return result;
   }
   fail("{}: expected a run folder with {}, got a folder without; name a weights file or a run that has saved one",
        path.string(), fmt::join(kNamesInFolder, " or "));
@@ -190,8 +198,9 @@ LoadReport load_state_dict_strict(torch::nn::Module& module, const TensorMap& te
   list(parts, report.wrong_shape, "of another shape");
   list(parts, report.wrong_dtype, "of another dtype");
   require(report.complete(),
-          "{}: expected the {} tensors of this model, got {}; use the file of the same model and sizes", what,
-          own.size(), fmt::join(parts, ", "));
+          "{}: expected the {} tensors of this model, got {}; use the file of the same model and sizes, "
+          "`beit inspect` lists all that does not fit",
+          what, own.size(), fmt::join(parts, ", "));
   return copy_fitting(own, tensors, std::move(comparison));
 }
 

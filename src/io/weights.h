@@ -14,8 +14,8 @@ namespace beit {
 
 /// Reads a safetensors file or a .pth file (io/pth.h), told apart by their first bytes; an index of several such files
 /// (io/sharded.h), told by its name, *.index.json; or a folder: a run's or a published one, in which it takes the first
-/// of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json. Error where it
-/// is none of these or damaged.
+/// of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json, and the text of
+/// its config.json (of at most 1 MiB) becomes metadata of that name. Error where it is none of these or damaged.
 TensorFile read_weights(const std::filesystem::path& path);
 
 /// The tensors whose names start with `prefix`, without it.

@@ -22,14 +22,6 @@ void add(TensorMap& state, std::string_view prefix, const TensorMap& part) {
   for (const auto& [name, value] : part) state.emplace(std::string(prefix) + name, value);
 }
 
-TensorMap state_of(TrainingTask& task, const AdamW& optimizer) {
-  TensorMap state;
-  add(state, kModel, state_dict(task.model()));
-  add(state, kOptimizer, optimizer.state());
-  add(state, kProgress, task.progress());
-  return state;
-}
-
 void set_state(TrainingTask& task, AdamW& optimizer, const Checkpoint& state) try {
   load_state_dict_strict(task.model(), tensors_under(state.tensors, kModel), "model");
   optimizer.set_state(tensors_under(state.tensors, kOptimizer));
@@ -72,6 +64,14 @@ class Rate {
 };
 
 }  // namespace
+
+TensorMap checkpoint_tensors(const torch::nn::Module& model, const AdamW& optimizer, const TensorMap& progress) {
+  TensorMap state;
+  add(state, kModel, state_dict(model));
+  add(state, kOptimizer, optimizer.state());
+  add(state, kProgress, progress);
+  return state;
+}
 
 int64_t validate_on(Loader& validation, const std::function<void(const Batch&)>& measure) {
   int64_t images = 0;
@@ -178,7 +178,8 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
       log().info("step {}/{}: {}", step, plan.last_step, readable(line));
     }
     if (last || stopping || step % checkpoint_every == 0) {
-      run.save(step, state_of(task, optimizer), state_dict(task.model()), options.keep_checkpoints);
+      run.save(step, checkpoint_tensors(task.model(), optimizer, task.progress()), state_dict(task.model()),
+               options.keep_checkpoints);
     }
     if (stopping) {
       progress.clear();

@@ -48,6 +48,9 @@ class TrainingTask {
   virtual void set_progress(const TensorMap&) {}
 };
 
+/// The tensors of a checkpoint: `model.*`, `optimizer.*` and `progress.*`.
+TensorMap checkpoint_tensors(const torch::nn::Module& model, const AdamW& optimizer, const TensorMap& progress);
+
 /// Hands all batches of a validation set to `measure`, and returns how many images they held. Error where none of its
 /// images can be read.
 int64_t validate_on(Loader& validation, const std::function<void(const Batch&)>& measure);

@@ -4,12 +4,11 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "io/weights.h"
 
 namespace beit {
 namespace {
-
-constexpr std::string_view kTokenizer = "a tokenizer", kPretrained = "a pre-trained model";
 
 ViTOptions vit_options(const ModelOptions& model) {
   return {.grid = grid_of(model),
@@ -20,38 +19,73 @@ ViTOptions vit_options(const ModelOptions& model) {
           .drop_path = model.drop_path};
 }
 
-const std::string& config_of(const TensorFile& file, const std::filesystem::path& path) {
-  const auto config = file.metadata.find("config");
-  require(config != file.metadata.end(),
-          "{}: expected a file of ours with its configuration, got {} without; name a run or its model.safetensors",
-          path.string(), content(file));
-  return config->second;
+NetworkFile open(const std::filesystem::path& path, const LoadOptions& options, Network wanted) {
+  NetworkFile file = open_network(path, options);
+  require(file.network == wanted, "{}: expected {}, got {}; `beit inspect` shows what a file holds", path.string(),
+          readable(wanted), readable(file.network));
+  return file;
 }
 
-const torch::Tensor& tensor(const TensorFile& file, const std::string& name, int64_t dimensions,
-                            const std::filesystem::path& path) {
-  const auto found = file.tensors.find(name);
-  require(found != file.tensors.end() && found->second.dim() == dimensions,
-          "{}: expected tensor {} of {} dimensions, got {}", path.string(), name, dimensions,
-          found == file.tensors.end() ? "none" : "another shape");
-  return found->second;
+/// The module with the tensors in it, ready for use.
+template <class Holder>
+Holder filled(Holder module, const TensorMap& tensors, const NetworkFile& file) {
+  const LoadReport report = load_state_dict_strict(*module, tensors, file.path);
+  module->eval();
+  for (const std::string& name : report.non_finite)
+    log().warn("{}: {} holds values that are not finite", file.path, name);
+  for (const std::string& assumed : file.assumed) log().info("{}: assumed {}", file.path, assumed);
+  return module;
 }
 
-LoadedTokenizer tokenizer_options_of(const TensorFile& file, const std::filesystem::path& path) {
-  LoadedTokenizer loaded;
-  from_json(join({describe(loaded.options), describe(loaded.codebook)}), config_of(file, path), path.string());
-  resolve(loaded.options);
-  return loaded;
+InputForm input_form(const CodebookOptions& codebook) {
+  return codebook.input_form == "imagenet_norm" ? InputForm::kImagenetNorm : InputForm::kDefault;
 }
 
-/// All but what pre-training adds to the backbone.
-TensorMap backbone_tensors(const TensorMap& tensors) {
-  TensorMap backbone = tensors;
+/// The tensors of the backbone alone, under its own names; with a final norm at its initial values where it has none.
+TensorMap backbone_tensors(const NetworkFile& file) {
+  TensorMap backbone = tensors_under(file.tensors, file.prefix());
   std::erase_if(backbone, [](const auto& entry) {
     const std::string& name = entry.first;
-    return name == "mask_token" || name.starts_with("lm_head.") || name.starts_with("cls_pt_");
+    return name == "mask_token" || name.starts_with("lm_head.") || name.starts_with("cls_pt_") ||
+           name.starts_with("head.") || name.starts_with("fpn");
   });
+  if (!backbone.contains("norm.weight") && !backbone.contains("fc_norm.weight")) {
+    for (const auto& [name, tensor] : state_dict(*layer_norm(file.vit.width))) backbone.emplace("norm." + name, tensor);
+  }
   return backbone;
+}
+
+Tokenizer empty_tokenizer(const NetworkFile& file) {
+  TokenizerOptions options = tokenizer_options(file.model, file.codebook, file.target_width);
+  options.encoder = file.vit;
+  options.decoder_width = file.decoder_width;
+  options.decoder_heads = file.decoder_heads;
+  return Tokenizer(options);
+}
+
+MaskedImageModel empty_mim(const NetworkFile& file) {
+  MimOptions options = mim_options(file.model, file.mim, file.codes);
+  options.vit = file.vit;
+  return MaskedImageModel(options);
+}
+
+Classifier empty_classifier(const NetworkFile& file) {
+  return Classifier(ClassifierOptions{.vit = file.vit, .classes = file.classes, .pooling = file.pooling()});
+}
+
+std::shared_ptr<torch::nn::Module> empty_network(const NetworkFile& file) {
+  switch (file.network) {
+    case Network::kTokenizer: return empty_tokenizer(file).ptr();
+    case Network::kPretrained: return empty_mim(file).ptr();
+    case Network::kClassifier: return empty_classifier(file).ptr();
+    default: return ViT(file.vit, file.final_norm).ptr();
+  }
+}
+
+/// What empty_network() takes.
+TensorMap whole_tensors(const NetworkFile& file) {
+  const bool headless = file.network == Network::kBackbone || file.network == Network::kSegmenter;
+  return headless ? backbone_tensors(file) : file.tensors;
 }
 
 }  // namespace
@@ -72,7 +106,7 @@ TokenizerOptions tokenizer_options(const ModelOptions& given, const CodebookOpti
                         .revive_threshold = codebook.revive_threshold,
                         .revive_every = codebook.revive_every},
           .target_width = target_width,
-          .input = codebook.input_form == "imagenet_norm" ? InputForm::kImagenetNorm : InputForm::kDefault};
+          .input = input_form(codebook)};
 }
 
 MimOptions mim_options(const ModelOptions& given, const MimChoice& given_choice, int64_t codes) {
@@ -92,57 +126,36 @@ MimOptions mim_options(const ModelOptions& given, const MimChoice& given_choice,
           .shared_head = choice.shared_head};
 }
 
-std::string content(const TensorFile& file) {
-  const auto& [tensors, metadata, order] = file;
-  const auto command = metadata.contains("command") ? metadata.at("command") : std::string();
-  const auto holds = [&, &tensors = tensors](const char* name) { return tensors.contains(name); };
-  std::string what = "tensors of an unknown model";
-  if (command == "vqkd" || holds("quantize.embedding.weight")) {
-    what = kTokenizer;
-  } else if (command == "pretrain" || holds("lm_head.weight")) {
-    what = kPretrained;
-  } else if (command == "tokenize") {
-    what = "codes of images";
-  } else if (holds("head.weight") && holds("cls_token")) {
-    what = "a classifier";
-  }
-  return metadata.contains("step") ? "a checkpoint of " + what : what;
+LoadedTokenizer load_tokenizer(const std::filesystem::path& path, const LoadOptions& load) {
+  const NetworkFile file = open(path, load, Network::kTokenizer);
+  return {filled(empty_tokenizer(file), file.tensors, file), file.model, file.codebook};
 }
 
-LoadedTokenizer load_tokenizer(const std::filesystem::path& path) {
-  const TensorFile file = read_weights(path);
-  require(content(file) == kTokenizer, "{}: expected {}, got {}; name a run of `beit vqkd` or its model.safetensors",
-          path.string(), kTokenizer, content(file));
-  LoadedTokenizer loaded = tokenizer_options_of(file, path);
-  const int64_t target_width = tensor(file, "decode_task_layer.2.weight", 2, path).size(0);
-  loaded.model = Tokenizer(tokenizer_options(loaded.options, loaded.codebook, target_width));
-  load_state_dict_strict(*loaded.model, file.tensors, path.string());
-  loaded.model->eval();
+LoadedMim load_mim(const std::filesystem::path& path, const LoadOptions& load) {
+  const NetworkFile file = open(path, load, Network::kPretrained);
+  return {filled(empty_mim(file), file.tensors, file), file.model, file.mim, file.codes};
+}
+
+LoadedClassifier load_classifier(const std::filesystem::path& path, const LoadOptions& load) {
+  const NetworkFile file = open(path, load, Network::kClassifier);
+  return {filled(empty_classifier(file), file.tensors, file), file.model};
+}
+
+LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOptions& load) {
+  const NetworkFile file = open_network(path, load);
+  require(is_ours(file.network),
+          "{}: expected a network with a backbone, got {}; `beit inspect` shows what a file holds", path.string(),
+          readable(file.network));
+  LoadedBackbone loaded{filled(ViT(file.vit, file.final_norm), backbone_tensors(file), file), file.model};
+  if (file.network == Network::kTokenizer) loaded.input = input_form(file.codebook);
   return loaded;
 }
 
-LoadedBackbone load_backbone(const std::filesystem::path& path) {
-  const TensorFile file = read_weights(path);
-  const std::string what = content(file);
-  require(what == kPretrained || what == kTokenizer,
-          "{}: expected {} or {}, got {}; name a run of `beit pretrain` or its model.safetensors", path.string(),
-          kPretrained, kTokenizer, what);
-  LoadedBackbone loaded;
-  if (what == kTokenizer) {
-    const LoadedTokenizer tokenizer = tokenizer_options_of(file, path);
-    const TokenizerOptions options = tokenizer_options(tokenizer.options, tokenizer.codebook, /*target_width=*/1);
-    loaded = {ViT(options.encoder, FinalNorm::kPatches), tokenizer.options, options.input};
-    load_state_dict_strict(*loaded.model, tensors_under(file.tensors, "encoder."), path.string());
-  } else {
-    MimChoice choice;
-    from_json(join({describe(loaded.options), describe(choice)}), config_of(file, path), path.string());
-    resolve(loaded.options);
-    loaded.model = ViT(mim_options(loaded.options, choice, /*codes=*/1).vit, FinalNorm::kTokens);
-    load_state_dict_strict(*loaded.model, backbone_tensors(file.tensors), path.string());
-  }
-  loaded.model->eval();
-  return loaded;
+std::shared_ptr<torch::nn::Module> whole_network(const NetworkFile& file) {
+  return filled(empty_network(file), whole_tensors(file), file);
 }
+
+LoadReport mismatches(const NetworkFile& file) { return load_state_dict(*empty_network(file), whole_tensors(file)); }
 
 LoadedBackbone random_backbone(const ModelOptions& model, const MimChoice& choice) {
   LoadedBackbone loaded{.options = model};

@@ -1,13 +1,14 @@
-// From options to networks, and from files of ours to networks ready for use.
+// From options to networks, and from files to networks ready for use.
 #pragma once
 
 #include <filesystem>
-#include <string>
+#include <memory>
 
 #include "base/config.h"
+#include "core/classifier.h"
 #include "core/mim.h"
 #include "core/tokenizer.h"
-#include "io/safetensors.h"
+#include "train/network_file.h"
 
 namespace beit {
 
@@ -15,26 +16,43 @@ namespace beit {
 TokenizerOptions tokenizer_options(const ModelOptions& model, const CodebookOptions& codebook, int64_t target_width);
 MimOptions mim_options(const ModelOptions& model, const MimChoice& choice, int64_t codes);
 
-/// What a file holds: "a tokenizer", "a pre-trained model", ...; by its metadata, else by its tensors' names.
-std::string content(const TensorFile& file);
+// Of files of ours and published ones (train/network_file.h). Networks come in eval(), on the CPU. The log says what
+// was assumed, and warns of weights that are not finite. Error where a file holds another network, or a tensor is
+// missing, unexpected or of another shape.
 
 struct LoadedTokenizer {
-  Tokenizer model = nullptr;  ///< in eval(), on the CPU
-  ModelOptions options;       ///< resolved
+  Tokenizer model = nullptr;
+  ModelOptions options;  ///< resolved
   CodebookOptions codebook;
 };
+LoadedTokenizer load_tokenizer(const std::filesystem::path& path, const LoadOptions& options = {});
 
-/// From a file of `beit vqkd`, or its run folder. Error where the file holds something else.
-LoadedTokenizer load_tokenizer(const std::filesystem::path& path);
+struct LoadedMim {
+  MaskedImageModel model = nullptr;
+  ModelOptions options;  ///< resolved
+  MimChoice choice;      ///< resolved
+  int64_t codes = 0;
+};
+LoadedMim load_mim(const std::filesystem::path& path, const LoadOptions& options = {});
+
+struct LoadedClassifier {
+  Classifier model = nullptr;
+  ModelOptions options;  ///< resolved
+};
+LoadedClassifier load_classifier(const std::filesystem::path& path, const LoadOptions& options = {});
 
 struct LoadedBackbone {
-  ViT model = nullptr;   ///< in eval(), on the CPU
+  ViT model = nullptr;
   ModelOptions options;  ///< resolved
   InputForm input = InputForm::kImagenetNorm;
 };
+/// The backbone of any network of ours; of a tokenizer the encoder. Heads are left out.
+LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOptions& options = {});
 
-/// The backbone of a pre-trained model, or the encoder of a tokenizer; file or run folder. Error for anything else.
-LoadedBackbone load_backbone(const std::filesystem::path& path);
+/// The whole network of a file, whichever of ours it is. Error where tensors and network do not fit.
+std::shared_ptr<torch::nn::Module> whole_network(const NetworkFile& file);
+/// All that does not fit, where there is anything.
+LoadReport mismatches(const NetworkFile& file);
 
 /// The backbone of a pre-training model at its initial values, drawn from LibTorch's generator.
 LoadedBackbone random_backbone(const ModelOptions& model, const MimChoice& choice);

@@ -9,9 +9,10 @@
 #include "base/log.h"
 #include "data/loader.h"
 #include "io/atomic_file.h"
-#include "io/mapped_file.h"
+#include "io/name_map.h"
 #include "io/weights.h"
 #include "train/evaluation.h"
+#include "train/network_file.h"
 #include "train/progress.h"
 
 namespace beit {
@@ -35,10 +36,19 @@ class Fingerprint {
   uint64_t hash_ = 0xcbf29ce484222325ULL;
 };
 
-/// What the features of a cache depend on: the weights' bytes, the images' paths and sizes, and how they are seen.
+TensorFile teacher_file(const TeacherChoice& choice) {
+  return choice.teacher_weights.empty() ? TensorFile{} : read_weights(choice.teacher_weights);
+}
+
+/// What the features of a cache depend on: the weights, the images' paths and sizes, and how they are seen.
 std::string cache_key(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images) {
   Fingerprint weights, data;
-  if (!choice.teacher_weights.empty()) weights.add(MappedFile::open(choice.teacher_weights)->bytes());
+  for (const auto& [name, tensor] : teacher_file(choice).tensors) {
+    const auto values = tensor.contiguous();
+    weights.add(
+        fmt::format("{} {} [{}]\n", name, torch::toString(values.scalar_type()), fmt::join(values.sizes(), ", ")));
+    weights.add({static_cast<const uint8_t*>(values.const_data_ptr()), values.nbytes()});
+  }
   for (int64_t i = 0; i < images.size(); ++i) data.add(fmt::format("{} {}\n", images.path(i), images.bytes(i)));
   return fmt::format("teacher {} of weights {:x} at {} pixels, images of {} in patches of {}, {} images {:x}",
                      choice.teacher, weights.value(), choice.teacher_image_size, model.image_size, model.patch_size,
@@ -62,9 +72,16 @@ torch::Tensor read_cache(const fs::path& path, const std::string& key, torch::In
 }  // namespace
 
 std::shared_ptr<Teacher> load_teacher(const TeacherChoice& choice, const ModelOptions& model) {
-  const TensorMap weights = choice.teacher_weights.empty() ? TensorMap{} : read_weights(choice.teacher_weights).tensors;
-  return make_teacher({.kind = choice.teacher, .image_size = choice.teacher_image_size, .patch_size = model.patch_size},
-                      grid_of(model), weights);
+  const TensorFile file = teacher_file(choice);
+  const LibraryConfig config = library_config(file);
+  require(choice.teacher != "clip" || config.activation.empty() || config.activation == "quick_gelu",
+          "{}: expected CLIP with quick_gelu, as OpenAI trained it, got {}; use another --teacher-weights",
+          choice.teacher_weights, config.activation);
+  return make_teacher({.kind = choice.teacher,
+                       .image_size = choice.teacher_image_size,
+                       .patch_size = model.patch_size,
+                       .heads = config.heads},
+                      grid_of(model), reference_names(file, choice.teacher_weights).tensors);
 }
 
 Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images, int64_t workers,

@@ -45,12 +45,54 @@ TEST_CASE("inspect: pre-trained models, checkpoints, foreign and legacy files ar
   const auto pretrained = folder.path / "pretrained.safetensors", foreign = folder.path / "foreign.safetensors";
   write_small_pretrained(pretrained);
   write_safetensors(foreign, {{"x", torch::ones({2, 3}, torch::kFloat16)}});
-  write_checkpoint(folder.path, {.step = 3, .tensors = {{"x", torch::ones({2})}}, .metadata = {{"command", "vqkd"}}},
-                   1);
+  TensorMap state;
+  for (const auto& [name, tensor] : read_safetensors(pretrained).tensors) state.emplace("model." + name, tensor);
+  state.emplace("optimizer.step", torch::ones({}));
+  write_checkpoint(folder.path, {.step = 3, .tensors = state, .metadata = read_safetensors(pretrained).metadata}, 1);
   CHECK(content_of(pretrained) == "a pre-trained model");
   CHECK(content_of(foreign) == "tensors of an unknown model");
-  CHECK(content_of(checkpoints(folder.path).front()) == "a checkpoint of a tokenizer");
+  CHECK(content_of(checkpoints(folder.path).front()) == "a checkpoint of a pre-trained model");
   CHECK(content_of(golden("legacy.pth")) == "tensors of an unknown model");
+}
+
+TEST_CASE("inspect: the network that the tensors tell, what was assumed, left out, and does not fit") {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "published.safetensors";
+  write_small_pretrained(path);
+  TensorMap published;
+  for (const auto& [name, tensor] : read_safetensors(path).tensors) published.emplace("model." + name, tensor.clone());
+  published.emplace("optimizer.state.0.exp_avg", torch::ones({2}));
+  published.erase("model.blocks.1.norm2.bias");
+  published["model.lm_head.bias"] = torch::ones({3});
+  published["model.more"] = torch::ones({3});
+  write_safetensors(path, published);
+
+  const auto facts = json::parse(start({"inspect", "--json", path.string()}).out);
+  CHECK(facts.at("content") == "a pre-trained model");
+  CHECK(facts.at("names") == "the published code's");
+  const json& network = facts.at("network");
+  CHECK(network.at("heads") == 2);
+  CHECK(network.at("grid") == "4x4");
+  CHECK(network.at("relative_position") == "shared");
+  CHECK(network.at("missing") == json{"blocks.1.norm2.bias"});
+  CHECK(network.at("unexpected") == json{"more"});
+  CHECK(network.at("wrong_shape") == json{"lm_head.bias: expected [16], got [3]"});
+  CHECK(facts.at("assumed") == json{"a CLS branch that takes its patches after block 1"});
+  CHECK(facts.at("no_part_of_the_network").size() == 2);
+
+  const auto text = start({"inspect", path.string()}).out;
+  for (const char* part : {"names: the published code's", "\nnetwork\n", "missing", "blocks.1.norm2.bias",
+                           "\nassumed\n", "\nno part of the network\n  optimizer.*"}) {
+    CAPTURE(part);
+    CHECK(text.find(part) != std::string::npos);
+  }
+
+  published.erase("model.blocks.0.mlp.fc1.weight");
+  write_safetensors(path, published);
+  const auto unusable = json::parse(start({"inspect", "--json", path.string()}).out);
+  CHECK(unusable.at("content") == "a network that cannot be used");
+  CHECK(unusable.at("problem").get<std::string>().find("blocks.0.mlp.fc1.weight") != std::string::npos);
+  CHECK(unusable.at("tensors").size() == published.size());
 }
 
 TEST_CASE("inspect: a truncated file is refused in one line") {

@@ -227,6 +227,24 @@ TEST_CASE("vqkd: cached features train as computed ones do, and are refused for 
   CHECK(failed(run_vqkd(folder.path / "crop", {"--teacher-cache", cache})));
 }
 
+TEST_CASE("pretrain: a tokenizer serves a student of a finer grid at a larger view of its own") {
+  const TemporaryFolder folder;
+  const fs::path run = folder.path / "run", tokenizer = folder.path / "tokenizer";
+  REQUIRE(run_vqkd(tokenizer, {"--steps", "1"}).code == 0);
+  const Words finer{"--patch-size", "4", "--steps", "1", "--tokenizer-image-size"};
+  const auto with = [&](const std::string& size) {
+    Words words = finer;
+    words.push_back(size);
+    return run_pretrain(run, tokenizer, words);
+  };
+  CHECK(failed(with("32")));
+  CHECK(failed(with("63")));
+  const auto ended = with("64");
+  CAPTURE(ended.err);
+  CHECK(ended.code == 0);
+  CHECK(ended.out.find("of 64 patches masked") != std::string::npos);
+}
+
 TEST_CASE("training: mistakes end with one line that says what to do") {
   const TemporaryFolder folder;
   const fs::path run = folder.path / "run", tokenizer = folder.path / "tokenizer";

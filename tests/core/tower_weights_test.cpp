@@ -67,11 +67,13 @@ TEST_CASE("tower weights: blocks are counted to the highest number") {
                      "net") == 1);
 }
 
-TEST_CASE("tower weights: heads are 64 wide unless stated") {
+TEST_CASE("tower weights: heads are 64 wide unless stated or published") {
   CHECK(tower_heads(768, 0, "net") == 12);
   CHECK(tower_heads(24, 2, "net") == 2);
   CHECK_THROWS_WITH_AS(tower_heads(24, 0, "net"), doctest::Contains("a multiple of 64, got a width of 24"), Error);
-  CHECK_THROWS_AS(tower_heads(544, 0, "net"), Error);
+  CHECK(tower_heads(544, 0, "net") == 16);
+  CHECK(tower_heads(1280, 0, "net") == 16);
+  CHECK_THROWS_AS(tower_heads(100, 0, "net"), Error);
   CHECK_THROWS_WITH_AS(tower_heads(24, 5, "net"), doctest::Contains("got a width of 24 and 5 heads"), Error);
   CHECK_THROWS_AS(tower_heads(768, -1, "net"), Error);
 }

@@ -83,6 +83,9 @@ TEST_CASE("weights: a published folder stands for its weights, safetensors befor
   CHECK(tensors().contains("x"));
   write_safetensors(folder.path / "model.safetensors", {{"y", torch::arange(3)}});
   CHECK(tensors().contains("y"));
+  CHECK(!read_weights(folder.path).metadata.contains("config.json"));
+  put_file(folder.path / "config.json", "{}");
+  CHECK(read_weights(folder.path).metadata.at("config.json") == "{}");
 }
 
 TEST_CASE("weights: what is no weights file is an error that names it") {
@@ -214,7 +217,7 @@ TEST_CASE("weights: the strict form says what does not fit and leaves the module
   CHECK_THROWS_WITH_AS(load_state_dict_strict(module, tensors, "run/model.safetensors"),
                        "run/model.safetensors: expected the 5 tensors of this model, got 1 missing (linear.bias), 5 "
                        "unexpected (a, b, c, ...), 1 of another shape (scale: expected [2], got [3]); use the file of "
-                       "the same model and sizes",
+                       "the same model and sizes, `beit inspect` lists all that does not fit",
                        Error);
   CHECK(equal(state_dict(module), before));
   for (const char* fault : {"missing", "unexpected", "of another shape"}) {

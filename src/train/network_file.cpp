@@ -1,0 +1,357 @@
+#include "train/network_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "core/tower_weights.h"
+#include "core/weights_regrid.h"
+#include "io/mapped_file.h"
+#include "io/name_map.h"
+
+namespace beit {
+namespace {
+
+constexpr const char* kPatches = "patch_embed.proj.weight";
+constexpr const char* kTable = "relative_position_bias_table";
+constexpr int64_t kMostSide = 64;  // patches of a grid's side: pairs of patches are held as a matrix
+
+/// The tensors of one network, and what the errors about them start with.
+class Shapes {
+ public:
+  Shapes(const TensorMap& tensors, std::string where) : tensors_(tensors), where_(std::move(where)) {}
+
+  bool has(const std::string& name) const { return tensors_.contains(name); }
+
+  const torch::Tensor& get(const std::string& name, int64_t dimensions) const {
+    const auto found = tensors_.find(name);
+    require(found != tensors_.end() && found->second.dim() == dimensions && found->second.numel() > 0,
+            "{}: expected tensor {} of {} dimensions, got {}; the file is incomplete or another network's", where_,
+            name, dimensions, found == tensors_.end() ? "none" : "another shape");
+    return found->second;
+  }
+
+  int64_t blocks(std::string_view list) const { return count_blocks(tensors_, list, where_); }
+  const std::string& where() const { return where_; }
+
+ private:
+  const TensorMap& tensors_;
+  std::string where_;
+};
+
+// What a network is built from must be as large as the network: no small file makes a large one.
+
+void check_shape(const Shapes& shapes, const std::string& name, torch::IntArrayRef sizes) {
+  const auto& tensor = shapes.get(name, std::ssize(sizes));
+  require(tensor.sizes() == sizes, "{}: {}: expected [{}], got [{}]; the file is another network's", shapes.where(),
+          name, fmt::join(sizes, ", "), fmt::join(tensor.sizes(), ", "));
+}
+
+/// Returns how many blocks there are.
+int64_t check_blocks(const Shapes& shapes, const std::string& list, int64_t width, int64_t hidden) {
+  const int64_t depth = shapes.blocks(list);
+  for (int64_t i = 0; i < depth; ++i) {
+    check_shape(shapes, fmt::format("{}{}.attn.qkv.weight", list, i), {3 * width, width});
+    check_shape(shapes, fmt::format("{}{}.mlp.fc1.weight", list, i), {hidden, width});
+  }
+  return depth;
+}
+
+/// Tensors of a file may share storages; a network's do not.
+void check_storages(const TensorMap& tensors, const std::string& where) {
+  constexpr uint64_t kShared = uint64_t{64} << 20;
+  std::map<const void*, uint64_t> storages;
+  uint64_t bytes = 0, held = 0;
+  for (const auto& [name, tensor] : tensors) {
+    bytes += tensor.nbytes();
+    storages[tensor.storage().data()] = tensor.storage().nbytes();
+  }
+  for (const auto& [start, size] : storages) held += size;
+  require(bytes <= held + kShared,
+          "{}: expected tensors of their own, got {} bytes of tensors in {} bytes; the file is "
+          "damaged: fetch or save it again",
+          where, bytes, held);
+}
+
+Network network_of(const TensorMap& tensors, const std::string& command) {
+  const auto holds = [&](const char* name) { return tensors.contains(name); };
+  const bool has_backbone = holds(kPatches) && holds("blocks.0.attn.qkv.weight");
+  if (holds("quantize.embedding.weight") && holds("encoder.patch_embed.proj.weight")) return Network::kTokenizer;
+  if (holds("backbone.blocks.0.attn.qkv.bias")) return Network::kDino;
+  if (holds("backbone.patch_embed.proj.weight")) return Network::kSegmenter;
+  if (has_backbone && holds("lm_head.weight")) return Network::kPretrained;
+  if (has_backbone && holds("blocks.0.attn.qkv.bias")) return Network::kDino;
+  if (has_backbone && holds("head.weight")) return Network::kClassifier;
+  if (has_backbone) return Network::kBackbone;
+  if (holds("visual.class_embedding") || holds("class_embedding")) return Network::kClip;
+  return command == "tokenize" && holds("codes") ? Network::kCodes : Network::kUnknown;
+}
+
+/// The side of a square grid whose bias table has so many rows; 0 where there is none.
+int64_t side_of_table(int64_t rows) {
+  const auto span = std::llround(std::sqrt(static_cast<double>(std::max<int64_t>(rows - 3, 0))));
+  return span % 2 == 1 && span * span == rows - 3 ? (span + 1) / 2 : 0;
+}
+
+Grid grid_of_shapes(const Shapes& shapes, const ViTOptions& vit, const std::string& table) {
+  const bool by_table = vit.relative_position != RelPos::kNone;
+  const int64_t rows = by_table ? shapes.get(table, 2).size(0) : shapes.get("pos_embed", 3).size(1);
+  const int64_t side = by_table ? side_of_table(rows) : std::llround(std::sqrt(static_cast<double>(rows - 1)));
+  require(side > 0 && side <= kMostSide && (by_table || side * side == rows - 1),
+          "{}: expected positions of CLS and a square grid of up to {} x {} patches, got {} rows; the file is another "
+          "network's",
+          shapes.where(), kMostSide, kMostSide, rows);
+  return {.rows = side, .columns = side};
+}
+
+/// What the file's configuration states; zeros where it has none.
+struct Stated {
+  std::optional<std::string> config;  ///< ours
+  ModelOptions model{.image_size = 0, .patch_size = 0};
+  int64_t heads = 0, image_size = 0;
+};
+
+/// The first of `names` that is a positive number, or a list of them; 0 where none is.
+int64_t positive(const nlohmann::json& object, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    const auto found = object.find(name);
+    if (found == object.end()) continue;
+    const nlohmann::json& value = found->is_array() && !found->empty() ? found->front() : *found;
+    if (value.is_number_integer() && value.get<int64_t>() > 0) return value.get<int64_t>();
+  }
+  return 0;
+}
+
+Stated stated_by(const TensorFile& file, const std::string& where) {
+  Stated stated;
+  const auto metadata = [&](const char* key) {
+    const auto found = file.metadata.find(key);
+    return found == file.metadata.end() ? std::string() : found->second;
+  };
+  if (metadata("format") == "beit" && file.metadata.contains("config")) {
+    stated.config = metadata("config");
+    from_json(describe(stated.model), *stated.config, where);
+    resolve(stated.model);
+    stated.heads = stated.model.heads;
+    stated.image_size = stated.model.image_size;
+  } else {
+    const LibraryConfig config = library_config(file);
+    stated.heads = config.heads;
+    stated.image_size = config.image_size;
+  }
+  return stated;
+}
+
+int64_t heads_of(const Shapes& shapes, const ViTOptions& vit, const std::string& table, const Stated& stated,
+                 int64_t wanted, NetworkFile& file) {
+  const bool by_table = vit.relative_position != RelPos::kNone;
+  if (by_table || stated.heads > 0) {
+    const int64_t heads = by_table ? shapes.get(table, 2).size(1) : stated.heads;
+    require(wanted == 0 || wanted == heads, "{}: expected the file's {} heads, got --heads {}; leave it out",
+            shapes.where(), heads, wanted);
+    return heads;
+  }
+  if (wanted > 0) return wanted;
+  const bool published = vit.width == 544 || vit.width == 1280;
+  require(published || vit.width % 64 == 0,
+          "{}: expected heads, got a width of {} that is no multiple of 64 and nothing that tells; set --heads",
+          shapes.where(), vit.width);
+  const int64_t heads = tower_heads(vit.width, 0, shapes.where());
+  file.assumed.push_back(fmt::format("{} head{}, {}", heads, heads == 1 ? "" : "s",
+                                     published ? "as published at this width" : "the width over 64"));
+  return heads;
+}
+
+void derive_vit(NetworkFile& file, const Shapes& shapes, const Stated& stated, const LoadOptions& options) {
+  ViTOptions& vit = file.vit;
+  const auto& patches = shapes.get(kPatches, 4);
+  vit.width = patches.size(0);
+  vit.channels = patches.size(1);
+  vit.patch_size = patches.size(2);
+  require(patches.size(3) == vit.patch_size && vit.channels == 3,
+          "{}: expected square patches of 3 channels, got {} of [{}]; beit has no such network", shapes.where(),
+          kPatches, fmt::join(patches.sizes(), ", "));
+  const int64_t hidden = shapes.get("blocks.0.mlp.fc1.weight", 2).size(0);
+  vit.depth = check_blocks(shapes, "blocks.", vit.width, hidden);
+  vit.mlp_ratio = static_cast<double>(hidden) / static_cast<double>(vit.width);
+  vit.layer_scale = shapes.has("blocks.0.gamma_1") ? 0.1 : 0.0;
+  vit.absolute_position = shapes.has("pos_embed");
+  const std::string shared = fmt::format("rel_pos_bias.{}", kTable), own = fmt::format("blocks.0.attn.{}", kTable);
+  vit.relative_position = shapes.has(own) ? RelPos::kBlock : shapes.has(shared) ? RelPos::kShared : RelPos::kNone;
+  const std::string& table = vit.relative_position == RelPos::kBlock ? own : shared;
+  if (vit.relative_position != RelPos::kNone || vit.absolute_position) {
+    vit.grid = grid_of_shapes(shapes, vit, table);
+  } else {
+    const int64_t told = stated.image_size > 0 ? stated.image_size : options.image_size;
+    if (told == 0) file.assumed.push_back("images of 224 pixels");
+    const int64_t size = told > 0 ? told : 224;
+    vit.grid = {.rows = size / vit.patch_size, .columns = size / vit.patch_size};
+  }
+  const int64_t image_size = vit.grid.rows * vit.patch_size;
+  const ModelOptions& said = stated.model;
+  require(
+      !stated.config || (said.width == vit.width && said.depth == vit.depth && said.patch_size == vit.patch_size &&
+                         said.image_size == image_size),
+      "{}: expected tensors of the sizes that its configuration states ({} wide, {} blocks, images of {} in patches "
+      "of {}), got {} wide, {} blocks, images of {} in patches of {}; use the file of the same model and sizes",
+      file.path, said.width, said.depth, said.image_size, said.patch_size, vit.width, vit.depth, image_size,
+      vit.patch_size);
+  vit.heads = heads_of(shapes, vit, table, stated, options.heads, file);
+  require(vit.width % vit.heads == 0, "{}: expected heads that divide the width, got {} heads at width {}; set --heads",
+          shapes.where(), vit.heads, vit.width);
+
+  file.model = {.model = named_size(vit.width, vit.depth, vit.heads),
+                .width = vit.width,
+                .depth = vit.depth,
+                .heads = vit.heads,
+                .image_size = image_size,
+                .patch_size = vit.patch_size,
+                .drop_path = stated.model.drop_path};
+  vit.drop_path = file.model.drop_path;
+  resolve(file.model);
+
+  file.final_norm = shapes.has("fc_norm.weight") ? FinalNorm::kPatches : FinalNorm::kTokens;
+  if (!shapes.has("fc_norm.weight") && !shapes.has("norm.weight")) {
+    file.assumed.push_back("a final norm at its initial values, as the file has none");
+  }
+}
+
+void resize(NetworkFile& file, int64_t image_size) try {
+  file.model.image_size = image_size;
+  resolve(file.model);
+  resize_to_grid(file.tensors, file.vit.grid, grid_of(file.model));
+  file.vit.grid = grid_of(file.model);
+} catch (const Error& error) {
+  fail("{}: {}", file.path, error.what());
+}
+
+void derive_tokenizer(NetworkFile& file, const Stated& stated, const LoadOptions& options) {
+  const Shapes shapes(file.tensors, file.path);
+  if (stated.config) from_json(describe(file.codebook), *stated.config, file.path);
+  const auto& codes = shapes.get("quantize.embedding.weight", 2);
+  file.codebook.codes = codes.size(0);
+  file.codebook.code_dim = codes.size(1);
+  file.decoder_width = shapes.get("decoder.patch_embed.proj.weight", 4).size(0);
+  check_shape(shapes, "decoder.patch_embed.proj.weight", {file.decoder_width, file.codebook.code_dim, 1, 1});
+  ViTOptions decoder = file.vit;  // of the encoder's proportions
+  decoder.width = file.decoder_width;
+  file.codebook.decoder_depth = check_blocks(shapes, "decoder.blocks.", decoder.width, decoder.hidden());
+  file.decoder_heads = file.decoder_width == file.vit.width
+                           ? file.vit.heads
+                           : tower_heads(file.decoder_width, 0, file.path + ": decoder");
+  file.target_width = shapes.get("decode_task_layer.2.weight", 2).size(0);
+  check_shape(shapes, "decode_task_layer.2.weight", {file.target_width, file.decoder_width});
+  require(options.input_form.empty() || !stated.config || options.input_form == file.codebook.input_form,
+          "{}: expected the file's input form, {}, got --input-form {}; leave it out", file.path,
+          file.codebook.input_form, options.input_form);
+  if (!options.input_form.empty()) {
+    file.codebook.input_form = options.input_form;
+  } else if (!stated.config) {
+    file.assumed.push_back("input form default (2x-1)");
+  }
+
+  // The published code keeps these beside the codes only where usage is counted.
+  const auto add = [&](const char* name, const torch::Tensor& value) {
+    if (file.tensors.emplace(name, value).second) file.assumed.push_back(fmt::format("{}, which the file lacks", name));
+  };
+  const auto zeros_K = torch::zeros({file.codebook.codes});
+  add("quantize.cluster_size", zeros_K);
+  add("quantize.embedding.cluster_size", zeros_K);
+  add("quantize.embedding.embed_avg", codes);
+  add("quantize.embedding.initted", torch::ones({1}));
+}
+
+void derive_pretrained(NetworkFile& file, const Stated& stated) {
+  const Shapes shapes(file.tensors, file.path);
+  file.codes = shapes.get("lm_head.weight", 2).size(0);
+  check_shape(shapes, "lm_head.weight", {file.codes, file.vit.width});
+  MimChoice& mim = file.mim;
+  if (stated.config) from_json(describe(mim), *stated.config, file.path);
+  mim.layer_scale = file.vit.layer_scale > 0 && stated.config ? mim.layer_scale : file.vit.layer_scale;
+  mim.cls_branch = shapes.has("cls_pt_layers.0.norm1.weight");
+  if (mim.cls_branch) mim.head_layers = check_blocks(shapes, "cls_pt_layers.", file.vit.width, file.vit.hidden());
+  mim.shared_head = !shapes.has("cls_pt_lm_head.weight");
+  const bool stated_layer = mim.early_layers > 0;
+  if (file.model.image_size != stated.image_size) mim.masked_patches = 0;  // follows from the grid
+  resolve(mim, file.model);
+  if (mim.cls_branch && !stated_layer) {
+    file.assumed.push_back(fmt::format("a CLS branch that takes its patches after block {}", mim.early_layers));
+  }
+}
+
+void derive_classifier(NetworkFile& file) {
+  const Shapes shapes(file.tensors, file.path);
+  file.classes = shapes.get("head.weight", 2).size(0);
+  check_shape(shapes, "head.weight", {file.classes, file.vit.width});
+}
+
+}  // namespace
+
+std::string_view readable(Network network) {
+  switch (network) {
+    case Network::kTokenizer: return "a tokenizer";
+    case Network::kPretrained: return "a pre-trained model";
+    case Network::kClassifier: return "a classifier";
+    case Network::kSegmenter: return "a segmentation model";
+    case Network::kBackbone: return "a backbone";
+    case Network::kClip: return "a CLIP network";
+    case Network::kDino: return "a DINO network";
+    case Network::kCodes: return "codes of images";
+    case Network::kUnknown: break;
+  }
+  return "tensors of an unknown model";
+}
+
+LibraryConfig library_config(const TensorFile& file) {
+  const auto text = file.metadata.find("config.json");
+  if (text == file.metadata.end()) return {};
+  auto json = nlohmann::json::parse(text->second, nullptr, /*allow_exceptions=*/false);
+  for (const char* inner : {"model_args", "vision_config"}) {
+    if (json.is_object() && json.contains(inner)) json = nlohmann::json(json[inner]);
+  }
+  if (!json.is_object()) return {};
+  const auto activation = json.find("hidden_act");
+  return {.heads = positive(json, {"num_attention_heads", "num_heads"}),
+          .image_size = positive(json, {"image_size", "img_size"}),
+          .activation = activation != json.end() && activation->is_string() ? activation->get<std::string>() : ""};
+}
+
+std::string_view NetworkFile::prefix() const {
+  return network == Network::kTokenizer ? "encoder." : network == Network::kSegmenter ? "backbone." : "";
+}
+
+NetworkFile open_network(const std::filesystem::path& path, const LoadOptions& options) {
+  return as_network(read_weights(path), path.string(), options);
+}
+
+NetworkFile as_network(const TensorFile& given, std::string path, const LoadOptions& options) {
+  NamedNetwork named = reference_names(given, path);
+  NetworkFile file;
+  file.path = std::move(path);
+  const auto command = given.metadata.find("command");
+  file.network = network_of(named.tensors, command == given.metadata.end() ? "" : command->second);
+  file.tensors = std::move(named.tensors);
+  file.order = std::move(named.order);
+  file.form = std::move(named.form);
+  file.left_out = std::move(named.left_out);
+  if (!is_ours(file.network)) return file;
+  require(options.input_form.empty() || file.network == Network::kTokenizer,
+          "{}: expected a tokenizer for --input-form, got {}; leave the option out", file.path, readable(file.network));
+  if (file.network != Network::kPretrained && file.tensors.erase("mask_token") > 0)
+    file.left_out.push_back("mask_token");
+
+  check_storages(file.tensors, file.path);
+  const Stated stated = stated_by(given, file.path);
+  const TensorMap backbone = tensors_under(file.tensors, file.prefix());
+  derive_vit(file, Shapes(backbone, file.path), stated, options);
+  if (options.image_size > 0 && options.image_size != file.model.image_size) resize(file, options.image_size);
+  if (file.network == Network::kTokenizer) derive_tokenizer(file, stated, options);
+  if (file.network == Network::kPretrained) derive_pretrained(file, stated);
+  if (file.network == Network::kClassifier) derive_classifier(file);
+  return file;
+}
+
+}  // namespace beit
