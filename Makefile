@@ -7,7 +7,9 @@
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
 #            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug|asan, JOBS=, PREFIX=,
-#            CTEST=options of ctest for make test, such as "-L core", SECONDS=of make fuzz for each format
+#            CTEST=options of ctest for make test, such as "-L core", SECONDS=of make fuzz for each format,
+#            PYTHON_TESTS=no leaves out the tests that need PyTorch in Python, as is done by itself where that would be
+#            fetched as a CUDA build; yes fetches it
 DEPS   ?= .deps
 PRESET ?= release
 BUILD  ?= build/$(PRESET)
@@ -15,7 +17,7 @@ PYTHON ?= python3
 PREFIX ?= install
 JOBS   ?= $(shell scripts/jobs.sh)
 SECONDS ?= 300
-export DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU
+export DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU PYTHON_TESTS
 
 .PHONY: build setup setup-python test demo demo-targets bench asan fuzz format tidy docs install clean
 build: configure
@@ -28,12 +30,13 @@ setup:
 configure: setup
 	@cmake --preset $(PRESET) -B $(BUILD) -DTORCH_DIR=$(abspath $(or $(TORCH_DIR),$(DEPS)/torch)) --log-level=NOTICE
 
-# The comparison with PyTorch needs its statement of the model beside this repository, and a Python environment.
+# The comparison with PyTorch and with libraries on it needs a Python environment; parts of it also the statement of
+# the model beside this repository.
 setup-python: setup
 	@scripts/python.sh
 
 # The Python environment first: configure looks for it.
-test: $(if $(wildcard ../shared/oracle),setup-python) configure
+test: $(if $(filter no,$(PYTHON_TESTS)),,setup-python) configure
 	cmake --build $(BUILD) -j $(JOBS)
 	@scripts/test.sh $(BUILD) $(CTEST)
 
@@ -49,7 +52,9 @@ bench: configure
 
 # The readers of foreign files, under the address and undefined-behaviour sanitizers.
 asan:
-	$(MAKE) test PRESET=asan BUILD=build/asan CTEST="-L 'io|data'"
+	@$(MAKE) configure PRESET=asan BUILD=build/asan
+	cmake --build build/asan -j $(JOBS) --target beit_tests
+	@scripts/test.sh build/asan
 
 # The same readers with whatever bytes libFuzzer makes up, under the same sanitizers.
 fuzz: setup
