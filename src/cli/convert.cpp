@@ -43,9 +43,9 @@ struct Convert {
   void run() {
     require(!input.empty() && !output.empty(), "convert: expected IN and OUT, got {}; say `beit convert IN OUT`",
             input.empty() ? "neither" : "IN alone");
-    require(!optimizer || (to == "safetensors" && !half),
-            "convert: expected --optimizer with --to safetensors and without --half, got another form; a checkpoint is "
-            "ours alone");
+    require(!optimizer || (to == "safetensors" && !half && load.image_size == 0),
+            "convert: expected --optimizer with --to safetensors, without --half and --image-size, got others; a "
+            "checkpoint is ours alone, of the sizes that were trained");
     const bool folder = to == "timm" || to == "hf";
     const fs::path target = folder ? fs::path(output) / "model.safetensors" : fs::path(output);
     require_apart(target, input, {});
@@ -56,7 +56,7 @@ struct Convert {
     require(is_ours(file.network), "{}: expected a network of BEiT v2, got {}; `beit inspect` shows what a file holds",
             input, readable(file.network));
     const auto network = whole_network(file);
-    if (half) halve(file.tensors);
+    if (half) halve(file);
     const Exported exported = optimizer           ? export_checkpoint(given, file, *network)
                               : to == "hf"        ? export_hugging_face(file)
                               : to == "timm"      ? export_timm(file)
@@ -87,7 +87,9 @@ struct Convert {
 
   void report(const NetworkFile& file, const Exported& exported) const {
     log().info("{}: {}, {} names", input, readable(file.network), file.form);
-    for (const std::string& part : file.left_out) log().info("left out, no part of the network: {}", part);
+    for (const std::string& part : file.left_out) {
+      if (!optimizer || !part.starts_with("optimizer.")) log().info("left out, no part of the network: {}", part);
+    }
     for (const std::string& part : exported.left_out) log().info("left out, has no place in that form: {}", part);
     log().info("{} tensors written to {}", exported.tensors.size(), output);
   }

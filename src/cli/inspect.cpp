@@ -123,7 +123,7 @@ Json facts_of(const std::string& path, const TensorFile& given) {
     const NetworkFile file = as_network(given, path);
     facts["content"] =
         fmt::format("{}{}", given.metadata.contains("step") ? "a checkpoint of " : "", readable(file.network));
-    facts["names"] = file.form;
+    if (file.network < Network::kCodes) facts["names"] = file.form;
     if (is_ours(file.network)) facts["network"] = network_facts(file);
     if (!file.assumed.empty()) facts["assumed"] = file.assumed;
     if (!file.left_out.empty()) facts["no_part_of_the_network"] = file.left_out;

@@ -169,13 +169,13 @@ Exported export_hugging_face(const NetworkFile& file) {
   return exported;
 }
 
-void halve(TensorMap& tensors) {
-  for (auto& [name, tensor] : tensors) {
+void halve(NetworkFile& file) {
+  for (auto& [name, tensor] : file.tensors) {
     if (!tensor.is_floating_point()) continue;
     const auto half = tensor.to(torch::kHalf);
     // Of 8 bits none is too large, and they know no isfinite().
     require(tensor.element_size() == 1 || !half.isinf().logical_and(tensor.isfinite()).any().item<bool>(),
-            "{}: expected values within float16's range, got larger ones; leave --half out", name);
+            "{}: {}: expected values within float16's range, got larger ones; leave --half out", file.path, name);
     tensor = half;
   }
 }

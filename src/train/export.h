@@ -33,7 +33,7 @@ Exported export_timm(const NetworkFile& file);
 /// norm, and a pre-trained model with mean pooling.
 Exported export_hugging_face(const NetworkFile& file);
 
-/// Floating-point tensors in float16. Error that names the first with values out of its range.
-void halve(TensorMap& tensors);
+/// Floating-point tensors in float16. Error that names file and tensor where values are out of its range.
+void halve(NetworkFile& file);
 
 }  // namespace beit

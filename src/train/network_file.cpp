@@ -114,13 +114,16 @@ struct Stated {
   int64_t heads = 0, image_size = 0;
 };
 
-/// The first of `names` that is a positive number, or a list of them; 0 where none is.
-int64_t positive(const nlohmann::json& object, std::initializer_list<const char*> names) {
+/// The first of `names` that the object has: a positive number, or a list of them; 0 where it has none.
+int64_t positive(const nlohmann::json& object, std::initializer_list<const char*> names, std::string_view where) {
   for (const char* name : names) {
     const auto found = object.find(name);
     if (found == object.end()) continue;
     const nlohmann::json& value = found->is_array() && !found->empty() ? found->front() : *found;
-    if (value.is_number_integer() && value.get<int64_t>() > 0) return value.get<int64_t>();
+    require(value.is_number_integer() && value.get<int64_t>() > 0,
+            "{}: config.json: expected {} as a positive number, got {:.40}; mend it or take the file out", where, name,
+            value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    return value.get<int64_t>();
   }
   return 0;
 }
@@ -138,7 +141,12 @@ Stated stated_by(const TensorFile& file, const std::string& where) {
     stated.heads = stated.model.heads;
     stated.image_size = stated.model.image_size;
   } else {
-    const LibraryConfig config = library_config(file);
+    const LibraryConfig config = library_config(file, where);
+    require(config.activation.empty() || config.activation == "gelu",
+            "{}: config.json: expected hidden_act gelu, got {}; beit has no such network", where,
+            printable(config.activation));
+    require(config.norm_eps <= 1e-5, "{}: config.json: expected layer_norm_eps of at most 1e-5, got {}; beit has 1e-6",
+            where, config.norm_eps);
     stated.heads = config.heads;
     stated.image_size = config.image_size;
   }
@@ -305,18 +313,20 @@ std::string_view readable(Network network) {
   return "tensors of an unknown model";
 }
 
-LibraryConfig library_config(const TensorFile& file) {
+LibraryConfig library_config(const TensorFile& file, std::string_view where) {
   const auto text = file.metadata.find("config.json");
   if (text == file.metadata.end()) return {};
   auto json = nlohmann::json::parse(text->second, nullptr, /*allow_exceptions=*/false);
   for (const char* inner : {"model_args", "vision_config"}) {
-    if (json.is_object() && json.contains(inner)) json = nlohmann::json(json[inner]);
+    if (json.is_object() && json.contains(inner) && !json[inner].is_null()) json = nlohmann::json(json[inner]);
   }
-  if (!json.is_object()) return {};
-  const auto activation = json.find("hidden_act");
-  return {.heads = positive(json, {"num_attention_heads", "num_heads"}),
-          .image_size = positive(json, {"image_size", "img_size"}),
-          .activation = activation != json.end() && activation->is_string() ? activation->get<std::string>() : ""};
+  require(json.is_object(), "{}: config.json: expected a JSON object, got other text; mend it or take the file out",
+          where);
+  const auto activation = json.find("hidden_act"), eps = json.find("layer_norm_eps");
+  return {.heads = positive(json, {"num_attention_heads", "num_heads"}, where),
+          .image_size = positive(json, {"image_size", "img_size"}, where),
+          .activation = activation != json.end() && activation->is_string() ? activation->get<std::string>() : "",
+          .norm_eps = eps != json.end() && eps->is_number() ? eps->get<double>() : 0.0};
 }
 
 std::string_view NetworkFile::prefix() const {

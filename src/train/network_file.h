@@ -59,11 +59,13 @@ struct NetworkFile {
 };
 
 /// What the config.json of a Hugging Face or timm folder says that tensors cannot; zeros and "" where it does not.
+/// Error, which starts with `where`, for one that is no JSON object, or whose values are of another kind.
 struct LibraryConfig {
   int64_t heads = 0, image_size = 0;
   std::string activation = {};
+  double norm_eps = 0;
 };
-LibraryConfig library_config(const TensorFile& file);
+LibraryConfig library_config(const TensorFile& file, std::string_view where);
 
 /// Reads any file that read_weights() knows. With `options.image_size`, position embeddings and bias tables are resized
 /// to that size. Error, which names the file: damaged; parts of a network that do not fit together; a configuration

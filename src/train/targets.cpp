@@ -73,7 +73,7 @@ torch::Tensor read_cache(const fs::path& path, const std::string& key, torch::In
 
 std::shared_ptr<Teacher> load_teacher(const TeacherChoice& choice, const ModelOptions& model) {
   const TensorFile file = teacher_file(choice);
-  const LibraryConfig config = library_config(file);
+  const LibraryConfig config = library_config(file, choice.teacher_weights);
   require(choice.teacher != "clip" || config.activation.empty() || config.activation == "quick_gelu",
           "{}: expected CLIP with quick_gelu, as OpenAI trained it, got {}; use another --teacher-weights",
           choice.teacher_weights, config.activation);

@@ -71,7 +71,8 @@ Exported export_checkpoint(const TensorFile& given, const NetworkFile& file, tor
   try {
     optimizer.set_state(state);
   } catch (const Error& error) {
-    fail("{}: {}", file.path, error.what());
+    fail("{}: expected the state of AdamW in the published code's two groups, decay and no decay, got another: {}",
+         file.path, error.what());
   }
   const TensorMap progress = tokenizer ? network.as<TokenizerImpl>()->quantizer()->progress() : TensorMap{};
   Exported exported = export_own(file);

@@ -99,7 +99,7 @@ TEST_CASE("convert: what cannot work is refused, and nothing is written") {
   refused(files.convert(foreign, "hf"), "got tensors of an unknown model");
   refused(files.convert(files.root.path / "none", "hf"), "none");
   refused(files.convert(files.mim, {}, files.mim), "apart from what is read");
-  refused(files.convert(files.mim, {"--optimizer", "--to", "hf"}, files.output), "a checkpoint is ours alone");
+  refused(files.convert(files.mim, {"--optimizer", "--to", "hf"}, files.output), "ours alone");
   refused(files.convert(files.mim, {"--optimizer"}, files.output), "optimizer.state.0.step");
   refused(files.convert(files.classifier, {"--optimizer"}, files.output), "got a classifier");
   refused(start({"convert", files.mim.string()}), "say `beit convert IN OUT`");

@@ -166,9 +166,13 @@ TEST_CASE("network file: another library's config.json tells heads and image siz
   nowhere.metadata["config.json"] = R"({"model_args": {"num_heads": 8, "img_size": [48, 48]}})";
   CHECK(as_network(nowhere, "f").model.heads == 8);
   CHECK(as_network(nowhere, "f").model.image_size == 48);
-  for (const char* text : {"", "[]", "{", R"({"model_args": 3, "num_heads": "many"})", R"({"num_heads": -1})"}) {
+  nowhere.metadata["config.json"] = R"({"hidden_act": "gelu", "layer_norm_eps": 1e-12})";
+  CHECK(as_network(nowhere, "f").model.heads == 1);
+  for (const char* text : {"", "[]", "{", R"({"model_args": 3})", R"({"num_heads": "many"})", R"({"num_heads": -1})",
+                           R"({"hidden_act": "relu"})", R"({"layer_norm_eps": 0.01})"}) {
+    CAPTURE(text);
     nowhere.metadata["config.json"] = text;
-    CHECK(as_network(nowhere, "f").model.heads == 1);
+    CHECK_THROWS_WITH_AS(as_network(nowhere, "f"), doctest::Contains("f: config.json: expected"), Error);
   }
 }
 
