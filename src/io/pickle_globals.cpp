@@ -3,128 +3,38 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <string>
 
 namespace beit {
 namespace {
 
-/// All that is in these packages, and whatever is reached through them.
-constexpr auto kHarmfulPackages = std::to_array<std::string_view>({"_ctypes",
-                                                                   "_operator",
-                                                                   "_pickle",
-                                                                   "_posixsubprocess",
-                                                                   "_socket",
-                                                                   "_thread",
-                                                                   "aiohttp",
-                                                                   "asyncio",
-                                                                   "bdb",
-                                                                   "cPickle",
-                                                                   "cProfile",
-                                                                   "cffi",
-                                                                   "cgi",
-                                                                   "cloudpickle",
-                                                                   "code",
-                                                                   "codeop",
-                                                                   "commands",
-                                                                   "compileall",
-                                                                   "concurrent",
-                                                                   "ctypes",
-                                                                   "dill",
-                                                                   "distutils",
-                                                                   "doctest",
-                                                                   "ensurepip",
-                                                                   "fileinput",
-                                                                   "ftplib",
-                                                                   "gc",
-                                                                   "http",
-                                                                   "httplib",
-                                                                   "httplib2",
-                                                                   "idlelib",
-                                                                   "imp",
-                                                                   "importlib",
-                                                                   "inspect",
-                                                                   "joblib",
-                                                                   "jsonpickle",
-                                                                   "lib2to3",
-                                                                   "linecache",
-                                                                   "marshal",
-                                                                   "mmap",
-                                                                   "multiprocessing",
-                                                                   "new",
-                                                                   "nt",
-                                                                   "operator",
-                                                                   "os",
-                                                                   "pdb",
-                                                                   "pickle",
-                                                                   "pickletools",
-                                                                   "pip",
-                                                                   "pkgutil",
-                                                                   "platform",
-                                                                   "popen2",
-                                                                   "posix",
-                                                                   "profile",
-                                                                   "pty",
-                                                                   "py_compile",
-                                                                   "pydoc",
-                                                                   "requests",
-                                                                   "runpy",
-                                                                   "setuptools",
-                                                                   "shelve",
-                                                                   "shutil",
-                                                                   "signal",
-                                                                   "site",
-                                                                   "smtplib",
-                                                                   "socket",
-                                                                   "ssl",
-                                                                   "subprocess",
-                                                                   "sys",
-                                                                   "telnetlib",
-                                                                   "tempfile",
-                                                                   "thread",
-                                                                   "threading",
-                                                                   "timeit",
-                                                                   "trace",
-                                                                   "urllib",
-                                                                   "urllib2",
-                                                                   "venv",
-                                                                   "webbrowser",
-                                                                   "xmlrpc",
-                                                                   "zipimport"});
+// Lists of names between spaces.
 
-constexpr auto kBuiltins = std::to_array<std::string_view>({"__builtin__", "__builtins__", "builtins"});
-constexpr auto kHarmlessBuiltins = std::to_array<std::string_view>(
-    {"Ellipsis", "NotImplemented", "bool", "bytearray", "bytes",   "complex", "dict",  "enumerate",
-     "float",    "frozenset",      "int",  "list",      "long",    "object",  "range", "reversed",
-     "set",      "slice",          "str",  "tuple",     "unicode", "xrange",  "zip"});
+/// All that is in these packages, and whatever is reached through them.
+constexpr std::string_view kHarmfulPackages =
+    " _ctypes _operator _pickle _posixsubprocess _socket _thread aiohttp asyncio bdb cPickle cProfile cffi cgi"
+    " cloudpickle code codeop commands compileall concurrent ctypes dill distutils doctest ensurepip fileinput ftplib "
+    "gc"
+    " http httplib httplib2 idlelib imp importlib inspect joblib jsonpickle lib2to3 linecache marshal mmap"
+    " multiprocessing new nt operator os pdb pickle pickletools pip pkgutil platform popen2 posix profile pty "
+    "py_compile"
+    " pydoc requests runpy setuptools shelve shutil signal site smtplib socket ssl subprocess sys telnetlib tempfile"
+    " thread threading timeit trace urllib urllib2 venv webbrowser xmlrpc zipimport ";
 
 /// What runs code in packages that are harmless otherwise: these, and all that is in them.
-constexpr auto kHarmfulMembers = std::to_array<std::string_view>({"_io.FileIO",
-                                                                  "_io.open",
-                                                                  "io.FileIO",
-                                                                  "io.open",
-                                                                  "numpy.distutils",
-                                                                  "numpy.f2py",
-                                                                  "numpy.load",
-                                                                  "numpy.testing",
-                                                                  "pandas.eval",
-                                                                  "pandas.read_pickle",
-                                                                  "torch._dynamo",
-                                                                  "torch._inductor",
-                                                                  "torch.classes",
-                                                                  "torch.hub",
-                                                                  "torch.jit.load",
-                                                                  "torch.load",
-                                                                  "torch.ops",
-                                                                  "torch.package",
-                                                                  "torch.serialization.load",
-                                                                  "torch.utils.bottleneck",
-                                                                  "torch.utils.cpp_extension",
-                                                                  "types.CodeType",
-                                                                  "types.FunctionType"});
+constexpr std::string_view kHarmfulMembers =
+    " _io.FileIO _io.open io.FileIO io.open numpy.distutils numpy.f2py numpy.load numpy.testing pandas.eval"
+    " pandas.read_pickle torch._dynamo torch._inductor torch.classes torch.hub torch.jit.load torch.load torch.ops"
+    " torch.package torch.serialization.load torch.utils.bottleneck torch.utils.cpp_extension types.CodeType"
+    " types.FunctionType ";
 
-template <size_t N>
-bool has(const std::array<std::string_view, N>& names, std::string_view name) {
-  return std::ranges::find(names, name) != names.end();
+constexpr std::string_view kBuiltins = " __builtin__ __builtins__ builtins ";
+constexpr std::string_view kHarmlessBuiltins =
+    " Ellipsis NotImplemented bool bytearray bytes complex dict enumerate float frozenset int list long object range"
+    " reversed set slice str tuple unicode xrange zip ";
+
+bool has(std::string_view names, std::string_view name) {
+  return name.find(' ') == std::string_view::npos && names.find(fmt::format(" {} ", name)) != std::string_view::npos;
 }
 
 }  // namespace
@@ -134,10 +44,9 @@ bool runs_code(std::string_view module, std::string_view name) {
   const std::string_view package = std::string_view(full).substr(0, full.find('.'));
   if (has(kBuiltins, package)) return package != module || !has(kHarmlessBuiltins, name);
   if (has(kHarmfulPackages, package)) return true;
-  if (std::ranges::any_of(kHarmfulMembers, [&](std::string_view member) {
-        return full.starts_with(member) && (full.size() == member.size() || full[member.size()] == '.');
-      })) {
-    return true;
+  for (size_t end = package.size(); end < full.size();) {  // each "a", "a.b", "a.b.c" of a.b.c
+    end = std::min(full.find('.', end + 1), full.size());
+    if (has(kHarmfulMembers, std::string_view(full).substr(0, end))) return true;
   }
   // "torch", "serialization.os.system": a dotted name walks through whatever the module itself has imported.
   if (name.find('.') == std::string_view::npos) return false;
