@@ -1,6 +1,8 @@
 // Files for the tests of this level, written byte by byte.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -8,6 +10,8 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+
+#include "base/error.h"
 
 namespace beit {
 
@@ -27,6 +31,21 @@ std::string raw(Number number) {
   std::string bytes(sizeof number, '\0');
   std::memcpy(bytes.data(), &number, sizeof number);
   return bytes;
+}
+
+/// Checks that reading fails with one line that starts with `start` and says `part`.
+template <class Read>
+void check_refusal(const Read& read, std::string_view start, std::string_view part) {
+  CAPTURE(part);
+  try {
+    read();
+    FAIL_CHECK("accepted");
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    CHECK(message.starts_with(start));
+    CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+    CHECK(message.find('\n') == std::string::npos);
+  }
 }
 
 inline int64_t count_files(const std::filesystem::path& folder) {

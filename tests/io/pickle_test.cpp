@@ -29,15 +29,7 @@ Pickle read_body(const std::string& body) {
 }
 
 void check_refused(const std::string& bytes, const std::string& part) {
-  CAPTURE(part);
-  try {
-    read(bytes);
-    FAIL_CHECK("accepted");
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    CHECK(message.starts_with("f.pth: pickle: "));
-    CHECK_MESSAGE(message.find(part) != std::string::npos, message);
-  }
+  check_refusal([&] { read(bytes); }, "f.pth: pickle: ", part);
 }
 
 void check_body_refused(const std::string& body, const std::string& part) {
