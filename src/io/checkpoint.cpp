@@ -80,10 +80,17 @@ std::vector<fs::path> checkpoints(const fs::path& run_folder) {
   return newest_first;
 }
 
+std::vector<fs::path> checkpoints_after(const fs::path& run_folder, int64_t step) {
+  const auto all = list_checkpoints(run_folder);
+  std::vector<fs::path> later;
+  for (auto at = all.upper_bound(step); at != all.end(); ++at) later.push_back(at->second);
+  return later;
+}
+
 void remove_checkpoints_after(const fs::path& run_folder, int64_t step) {
-  for (const auto& [later, path] : list_checkpoints(run_folder)) {
+  for (const auto& path : checkpoints_after(run_folder, step)) {
     std::error_code error;
-    if (later > step) fs::remove(path, error);
+    fs::remove(path, error);
     require(!error, "{}: expected to remove the checkpoint of a later step, got \"{}\"", path.string(),
             error.message());
   }

@@ -27,6 +27,9 @@ void write_checkpoint(const std::filesystem::path& run_folder, const Checkpoint&
 /// Those of a run, the newest first; none where it has none. Other files in the folder are ignored.
 std::vector<std::filesystem::path> checkpoints(const std::filesystem::path& run_folder);
 
+/// Those of later steps, the oldest first.
+std::vector<std::filesystem::path> checkpoints_after(const std::filesystem::path& run_folder, int64_t step);
+
 /// Removes those of later steps, for a run that goes on from an earlier one or starts anew (step 0).
 void remove_checkpoints_after(const std::filesystem::path& run_folder, int64_t step);
 

@@ -110,6 +110,9 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
   AdamW optimizer(task.model(), {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
   int64_t step = 0;
   if (state) {
+    require(state->step <= plan.last_step,
+            "{}: expected a checkpoint of at most {} steps, got {}; raise --steps or --epochs", state->path.string(),
+            plan.last_step, state->step);
     set_state(task, optimizer, *state);
     step = state->step;
     log().info("resumed after step {} of {}", step, plan.last_step);

@@ -37,16 +37,21 @@ std::string value_of(const std::map<std::string, std::string>& metadata, const c
   return found == metadata.end() ? "" : found->second;
 }
 
-/// "codes 16 there, 32 now" of the first option that differs and may not; empty without.
-std::string difference(const std::string& there, const std::string& here) {
+/// "codes 16 there, 32 now; depth 2 there, 3 now" of the options that differ and may not; empty without.
+std::string differences(const std::string& there, const std::string& here) {
   const Json before = parsed(there), now = parsed(here);
   if (!before.is_object() || !now.is_object()) return "";
+  std::string text;
   for (const auto& [name, value] : now.items()) {
     const auto old = before.find(name);
     if (old == before.end() || *old == value || may_change(name)) continue;
-    return fmt::format("{} {} there, {} now", name, old->dump(), value.dump());
+    text += fmt::format("{}{} {} there, {} now", text.empty() ? "" : "; ", name, old->dump(), value.dump());
   }
-  return "";
+  return text;
+}
+
+bool is_pickled(const fs::path& path) {
+  return path.extension() == ".pth" || path.extension() == ".pt" || path.extension() == ".bin";
 }
 
 /// The newest checkpoint of a run folder that can be read; nothing where there is none at all.
@@ -102,6 +107,11 @@ Run::~Run() {
 std::optional<Checkpoint> Run::resume_state(const std::string& resume) const {
   if (resume == "never") return std::nullopt;
   const bool is_auto = resume == "auto", is_folder = is_auto || fs::is_directory(resume);
+  require(
+      is_auto || !is_pickled(resume),
+      "{}: expected a checkpoint of beit, got a file of PyTorch; `beit convert {} OUT.safetensors --optimizer` makes "
+      "one of it",
+      resume, resume);
   auto state = is_folder ? newest_readable(is_auto ? folder_ : fs::path(resume)) : read_checkpoint(resume);
   require(state || is_auto, "{}: expected a run folder with checkpoints, got none in it", resume);
   require(state || !has_weights(),
@@ -113,7 +123,13 @@ std::optional<Checkpoint> Run::resume_state(const std::string& resume) const {
   const std::string there = value_of(state->metadata, "command"), here = value_of(metadata_, "command");
   require(there == here, "{}: expected a checkpoint of `beit {}`, got one of `beit {}`; choose another --output",
           state->path.string(), here, there);
-  const std::string differs = difference(value_of(state->metadata, "config"), value_of(metadata_, "config"));
+  const auto later = checkpoints_after(folder_, state->step);
+  std::error_code absent;
+  require(is_auto || later.empty() || fs::equivalent(resume, folder_, absent),
+          "{}: expected no checkpoint later than --resume {}, got {}; leave --resume out to go on from that one, or "
+          "choose another --output",
+          folder_.string(), resume, later.empty() ? "" : later.back().filename().string());
+  const std::string differs = differences(value_of(state->metadata, "config"), value_of(metadata_, "config"));
   if (differs.empty()) return state;
   require(!is_auto,
           "{}: expected a checkpoint of the same options, got {}; choose another --output, --resume never to start "

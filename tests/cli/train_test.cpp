@@ -176,6 +176,29 @@ TEST_CASE("vqkd: a run goes on with other options only when told to, and past a 
   CHECK(older.out.find("resumed after step 2 of 3") != std::string::npos);
 }
 
+TEST_CASE("vqkd: --resume PATH never costs the run's own later checkpoints, nor ends before it began") {
+  const TemporaryFolder folder;
+  const fs::path run = folder.path / "run", branch = folder.path / "branch";
+  REQUIRE(run_vqkd(run, {"--steps", "2", "--checkpoint-every", "1"}).code == 0);
+  const std::string first = checkpoints(run).back().string();
+  const auto taken = [&](const fs::path& output, const char* steps, const std::string& from) {
+    return run_vqkd(output, {"--steps", steps, "--resume", from});
+  };
+  const auto back = taken(run, "3", first);
+  CHECK(failed(back));
+  CHECK(back.err.find("got step-00000002.safetensors; leave --resume out") != std::string::npos);
+  CHECK(checkpoints(run).size() == 2);
+
+  REQUIRE(taken(branch, "3", first).code == 0);
+  CHECK(failed(taken(branch, "3", first)));  // the same command again: its own step 3 stays
+  CHECK(checkpoints(branch).front().filename() == "step-00000003.safetensors");
+
+  const auto early = taken(folder.path / "early", "1", checkpoints(run).front().string());
+  CHECK(failed(early));
+  CHECK(early.err.find("at most 1 steps, got 2; raise --steps") != std::string::npos);
+  CHECK(taken(run, "3", "a.pth").err.find("beit convert a.pth OUT.safetensors --optimizer") != std::string::npos);
+}
+
 TEST_CASE("vqkd: what a process left undone after its last checkpoint is made up for") {
   const TemporaryFolder folder;
   const fs::path run = folder.path / "run";
