@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "core/quantizer.h"
+#include "core/teacher_clip.h"
+#include "core/teacher_dino.h"
 #include "io/weights.h"
 #include "train/models.h"
 
@@ -116,6 +118,28 @@ Json network_facts(const NetworkFile& file) {
   return facts;
 }
 
+/// The same of a teacher, as far as it is not left to the file's configuration.
+void add_teacher_facts(Json& facts, const NetworkFile& file, const LibraryConfig& config) {
+  const auto facts_of = [](const auto& options) {
+    return Json{{"width", options.width},
+                {"depth", options.depth},
+                {"heads", options.heads},
+                {"patch_size", options.patch_size},
+                {"grid", fmt::format("{}x{}", options.grid.rows, options.grid.columns)}};
+  };
+  if (file.network == Network::kClip) {
+    const ClipOptions clip = clip_options(tower_weights(file.tensors, "class_embedding", file.path), config.heads);
+    facts["network"] = facts_of(clip);
+    facts["network"]["output"] = clip.output;
+  } else {
+    const DinoOptions dino = dino_options(tower_weights(file.tensors, "cls_token", file.path), config.heads);
+    facts["network"] = facts_of(dino);
+    facts["network"].update(
+        {{"registers", dino.registers}, {"layer_scale", dino.layer_scale}, {"swiglu", dino.swiglu}});
+  }
+  for (const auto& assumed : assumed_of_teacher(file.network, config)) facts["assumed"].push_back(assumed);
+}
+
 /// What --json prints; the text for people is made of the same.
 Json facts_of(const std::string& path, const TensorFile& given) {
   Json facts{{"file", path}};
@@ -126,6 +150,7 @@ Json facts_of(const std::string& path, const TensorFile& given) {
     if (file.network < Network::kCodes) facts["names"] = file.form;
     if (is_ours(file.network)) facts["network"] = network_facts(file);
     if (!file.assumed.empty()) facts["assumed"] = file.assumed;
+    if (is_teacher(file.network)) add_teacher_facts(facts, file, library_config(given, path));
     if (!file.left_out.empty()) facts["no_part_of_the_network"] = file.left_out;
   } catch (const Error& error) {
     facts["content"] = "a network that cannot be used";
@@ -147,6 +172,22 @@ Json facts_of(const std::string& path, const TensorFile& given) {
   facts["bytes"] = bytes;
   facts["codebook"] = codebook_facts(given.tensors);
   return facts;
+}
+
+/// An optimizer's state has several numbers for each parameter; people get their count.
+Json without_parts(const Json& metadata) {
+  constexpr std::string_view kState = "optimizer.state.";
+  Json kept = Json::object();
+  int64_t numbers = 0;
+  for (const auto& [key, value] : metadata.items()) {
+    if (key.starts_with(kState)) {
+      ++numbers;
+    } else {
+      kept[key] = value;
+    }
+  }
+  if (numbers > 0) kept[std::string(kState) + "*"] = fmt::format("{} numbers", numbers);
+  return kept;
 }
 
 /// `name  value` lines, names padded to one width; long values shortened.
@@ -189,7 +230,7 @@ std::string text_of(const Json& facts, const TensorMap& tensors) {
     text += fmt::format("\n{}\n", title);
     for (const Json& entry : facts[part]) text += fmt::format("  {}\n", printable_text(entry.get<std::string>()));
   }
-  if (facts.contains("metadata")) text += "\nmetadata\n" + aligned(facts["metadata"]);
+  if (facts.contains("metadata")) text += "\nmetadata\n" + aligned(without_parts(facts["metadata"]));
   if (facts.contains("config")) text += "\nconfiguration\n" + aligned(facts["config"]);
   text += "\ntensors\n" + table(tensors);
   text += fmt::format("  {} tensors, {} values, {}\n", tensors.size(), grouped(facts["values"]),

@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <tuple>
 
 #include "base/error.h"
 #include "core/tower_weights.h"
@@ -107,11 +108,10 @@ Grid grid_of_shapes(const Shapes& shapes, const ViTOptions& vit, const std::stri
   return {.rows = side, .columns = side};
 }
 
-/// What the file's configuration states; zeros where it has none.
+/// What the file's configuration states; zeros where it does not.
 struct Stated {
   std::optional<std::string> config;  ///< ours
-  ModelOptions model{.image_size = 0, .patch_size = 0};
-  int64_t heads = 0, image_size = 0;
+  ModelOptions model{.image_size = 0};
 };
 
 /// The first of `names` that the object has: a positive number, or a list of them; 0 where it has none.
@@ -138,8 +138,6 @@ Stated stated_by(const TensorFile& file, const std::string& where) {
     stated.config = metadata("config");
     from_json(describe(stated.model), *stated.config, where);
     resolve(stated.model);
-    stated.heads = stated.model.heads;
-    stated.image_size = stated.model.image_size;
   } else {
     const LibraryConfig config = library_config(file, where);
     require(config.activation.empty() || config.activation == "gelu",
@@ -147,8 +145,11 @@ Stated stated_by(const TensorFile& file, const std::string& where) {
             printable(config.activation));
     require(config.norm_eps <= 1e-5, "{}: config.json: expected layer_norm_eps of at most 1e-5, got {}; beit has 1e-6",
             where, config.norm_eps);
-    stated.heads = config.heads;
-    stated.image_size = config.image_size;
+    stated.model.width = config.width;
+    stated.model.depth = config.depth;
+    stated.model.heads = config.heads;
+    stated.model.image_size = config.image_size;
+    stated.model.patch_size = config.patch_size;
   }
   return stated;
 }
@@ -156,8 +157,8 @@ Stated stated_by(const TensorFile& file, const std::string& where) {
 int64_t heads_of(const Shapes& shapes, const ViTOptions& vit, const std::string& table, const Stated& stated,
                  int64_t wanted, NetworkFile& file) {
   const bool by_table = vit.relative_position != RelPos::kNone;
-  if (by_table || stated.heads > 0) {
-    const int64_t heads = by_table ? shapes.get(table, 2).size(1) : stated.heads;
+  if (by_table || stated.model.heads > 0) {
+    const int64_t heads = by_table ? shapes.get(table, 2).size(1) : stated.model.heads;
     require(wanted == 0 || wanted == heads, "{}: expected the file's {} heads, got --heads {}; leave it out",
             shapes.where(), heads, wanted);
     return heads;
@@ -193,21 +194,23 @@ void derive_vit(NetworkFile& file, const Shapes& shapes, const Stated& stated, c
   if (vit.relative_position != RelPos::kNone || vit.absolute_position) {
     vit.grid = grid_of_shapes(shapes, vit, table);
   } else {
-    const int64_t told = stated.image_size > 0 ? stated.image_size : options.image_size;
+    const int64_t told = stated.model.image_size > 0 ? stated.model.image_size : options.image_size;
     if (told == 0) file.assumed.push_back("images of 224 pixels");
     const int64_t size = told > 0 ? told : 224;
     vit.grid = {.rows = size / vit.patch_size, .columns = size / vit.patch_size};
   }
   const int64_t image_size = vit.grid.rows * vit.patch_size;
-  const ModelOptions& said = stated.model;
-  require(
-      !stated.config || (said.width == vit.width && said.depth == vit.depth && said.patch_size == vit.patch_size &&
-                         said.image_size == image_size),
-      "{}: expected tensors of the sizes that its configuration states ({} wide, {} blocks, images of {} in patches "
-      "of {}), got {} wide, {} blocks, images of {} in patches of {}; use the file of the same model and sizes",
-      file.path, said.width, said.depth, said.image_size, said.patch_size, vit.width, vit.depth, image_size,
-      vit.patch_size);
   vit.heads = heads_of(shapes, vit, table, stated, options.heads, file);
+  const ModelOptions& said = stated.model;
+  for (const auto& [what, there, here] :
+       {std::tuple("width", said.width, vit.width), std::tuple("depth", said.depth, vit.depth),
+        std::tuple("heads", said.heads, vit.heads), std::tuple("patch size", said.patch_size, vit.patch_size),
+        std::tuple("image size", said.image_size, image_size)}) {
+    require(there == 0 || there == here,
+            "{}: expected tensors of the {} that its configuration states, {}, got {}; use the file of the same model "
+            "and sizes",
+            file.path, what, there, here);
+  }
   require(vit.width % vit.heads == 0, "{}: expected heads that divide the width, got {} heads at width {}; set --heads",
           shapes.where(), vit.heads, vit.width);
 
@@ -283,7 +286,7 @@ void derive_pretrained(NetworkFile& file, const Stated& stated) {
   if (mim.cls_branch) mim.head_layers = check_blocks(shapes, "cls_pt_layers.", file.vit.width, file.vit.hidden());
   mim.shared_head = !shapes.has("cls_pt_lm_head.weight");
   const bool stated_layer = mim.early_layers > 0;
-  if (file.model.image_size != stated.image_size) mim.masked_patches = 0;  // follows from the grid
+  if (file.model.image_size != stated.model.image_size) mim.masked_patches = 0;  // follows from the grid
   resolve(mim, file.model);
   if (mim.cls_branch && !stated_layer) {
     file.assumed.push_back(fmt::format("a CLS branch that takes its patches after block {}", mim.early_layers));
@@ -323,10 +326,20 @@ LibraryConfig library_config(const TensorFile& file, std::string_view where) {
   require(json.is_object(), "{}: config.json: expected a JSON object, got other text; mend it or take the file out",
           where);
   const auto activation = json.find("hidden_act"), eps = json.find("layer_norm_eps");
-  return {.heads = positive(json, {"num_attention_heads", "num_heads"}, where),
+  return {.width = positive(json, {"hidden_size", "embed_dim"}, where),
+          .depth = positive(json, {"num_hidden_layers", "depth"}, where),
+          .heads = positive(json, {"num_attention_heads", "num_heads"}, where),
           .image_size = positive(json, {"image_size", "img_size"}, where),
+          .patch_size = positive(json, {"patch_size"}, where),
           .activation = activation != json.end() && activation->is_string() ? activation->get<std::string>() : "",
           .norm_eps = eps != json.end() && eps->is_number() ? eps->get<double>() : 0.0};
+}
+
+std::vector<std::string> assumed_of_teacher(Network network, const LibraryConfig& config) {
+  std::vector<std::string> assumed;
+  if (config.heads == 0) assumed.emplace_back("heads of width 64");
+  if (network == Network::kClip && config.activation.empty()) assumed.emplace_back("quick_gelu, as OpenAI trained it");
+  return assumed;
 }
 
 std::string_view NetworkFile::prefix() const {

@@ -26,6 +26,7 @@ enum class Network {
 };
 /// Whether it is one of BEiT v2's, which has a backbone.
 constexpr bool is_ours(Network network) { return network <= Network::kBackbone; }
+constexpr bool is_teacher(Network network) { return network == Network::kClip || network == Network::kDino; }
 /// "a tokenizer", "a pre-trained model", ...
 std::string_view readable(Network network);
 
@@ -61,11 +62,14 @@ struct NetworkFile {
 /// What the config.json of a Hugging Face or timm folder says that tensors cannot; zeros and "" where it does not.
 /// Error, which starts with `where`, for one that is no JSON object, or whose values are of another kind.
 struct LibraryConfig {
-  int64_t heads = 0, image_size = 0;
+  int64_t width = 0, depth = 0, heads = 0, image_size = 0, patch_size = 0;
   std::string activation = {};
   double norm_eps = 0;
 };
 LibraryConfig library_config(const TensorFile& file, std::string_view where);
+
+/// What neither a teacher's tensors nor its configuration tell, for people.
+std::vector<std::string> assumed_of_teacher(Network network, const LibraryConfig& config);
 
 /// Reads any file that read_weights() knows. With `options.image_size`, position embeddings and bias tables are resized
 /// to that size. Error, which names the file: damaged; parts of a network that do not fit together; a configuration

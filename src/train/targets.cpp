@@ -77,6 +77,11 @@ std::shared_ptr<Teacher> load_teacher(const TeacherChoice& choice, const ModelOp
   require(choice.teacher != "clip" || config.activation.empty() || config.activation == "quick_gelu",
           "{}: expected CLIP with quick_gelu, as OpenAI trained it, got {}; use another --teacher-weights",
           choice.teacher_weights, config.activation);
+  if (choice.teacher == "clip" || choice.teacher == "dino") {
+    const Network network = choice.teacher == "clip" ? Network::kClip : Network::kDino;
+    for (const auto& assumed : assumed_of_teacher(network, config))
+      log().info("{}: assumed {}", choice.teacher_weights, assumed);
+  }
   return make_teacher({.kind = choice.teacher,
                        .image_size = choice.teacher_image_size,
                        .patch_size = model.patch_size,

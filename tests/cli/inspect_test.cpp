@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/teacher_clip.h"
+#include "core/teacher_dino.h"
 #include "io/checkpoint.h"
 #include "tests/cli/started.h"
 #include "tests/train/small_models.h"
@@ -93,6 +95,33 @@ TEST_CASE("inspect: the network that the tensors tell, what was assumed, left ou
   CHECK(unusable.at("content") == "a network that cannot be used");
   CHECK(unusable.at("problem").get<std::string>().find("blocks.0.mlp.fc1.weight") != std::string::npos);
   CHECK(unusable.at("tensors").size() == published.size());
+}
+
+TEST_CASE("inspect: a teacher's sizes, and what its file leaves open") {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "teacher.safetensors";
+  const auto facts_of = [&](const torch::nn::Module& network) {
+    write_safetensors(path, state_dict(network));
+    return json::parse(start({"inspect", "--json", path.string()}).out);
+  };
+  const Grid grid{.rows = 2, .columns = 2};
+  const auto clip = facts_of(
+      *ClipVisual(ClipOptions{.grid = grid, .patch_size = 4, .width = 128, .depth = 1, .heads = 2, .output = 8}));
+  CHECK(clip.at("content") == "a CLIP network");
+  CHECK(clip.at("network") ==
+        json{{"width", 128}, {"depth", 1}, {"heads", 2}, {"patch_size", 4}, {"grid", "2x2"}, {"output", 8}});
+  CHECK(clip.at("assumed") == json{"heads of width 64", "quick_gelu, as OpenAI trained it"});
+  const auto dino = facts_of(*DinoVisual(DinoOptions{.grid = grid,
+                                                     .patch_size = 4,
+                                                     .width = 64,
+                                                     .depth = 1,
+                                                     .heads = 1,
+                                                     .hidden = 8,
+                                                     .registers = 3,
+                                                     .layer_scale = true}));
+  CHECK(dino.at("network").at("registers") == 3);
+  CHECK(dino.at("network").at("layer_scale") == true);
+  CHECK(dino.at("assumed") == json{"heads of width 64"});
 }
 
 TEST_CASE("inspect: a truncated file is refused in one line") {

@@ -168,6 +168,11 @@ TEST_CASE("network file: another library's config.json tells heads and image siz
   CHECK(as_network(nowhere, "f").model.image_size == 48);
   nowhere.metadata["config.json"] = R"({"hidden_act": "gelu", "layer_norm_eps": 1e-12})";
   CHECK(as_network(nowhere, "f").model.heads == 1);
+  nowhere.metadata["config.json"] = R"({"hidden_size": 64, "num_hidden_layers": 7})";
+  CHECK_THROWS_WITH_AS(as_network(nowhere, "f"), doctest::Contains("f: expected tensors of the depth"), Error);
+  auto tabled = published(*ViT(relative(RelPos::kBlock), FinalNorm::kPatches));
+  tabled.metadata["config.json"] = R"({"num_attention_heads": 4})";
+  CHECK_THROWS_WITH_AS(as_network(tabled, "f"), doctest::Contains("f: expected tensors of the heads"), Error);
   for (const char* text : {"", "[]", "{", R"({"model_args": 3})", R"({"num_heads": "many"})", R"({"num_heads": -1})",
                            R"({"hidden_act": "relu"})", R"({"layer_norm_eps": 0.01})"}) {
     CAPTURE(text);
