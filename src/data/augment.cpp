@@ -4,6 +4,7 @@
 #include <cmath>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "data/image.h"
@@ -79,6 +80,21 @@ void adjust_saturation_(const torch::Tensor& pixels_HWC, double factor) {
   for (size_t i = 0; i < bytes.size(); i += 3) {
     const int32_t plain = grey(&bytes[i]);
     for (size_t c = 0; c < 3; ++c) bytes[i + c] = blend(plain, bytes[i + c], static_cast<float>(factor));
+  }
+}
+
+void adjust_sharpness_(const torch::Tensor& pixels_HWC, double factor) {
+  const auto bytes = bytes_of(pixels_HWC, "sharpness", factor);
+  const int64_t height = pixels_HWC.size(0), row_bytes = pixels_HWC.size(1) * 3;
+  const std::vector<uint8_t> source(bytes.begin(), bytes.end());
+  for (int64_t y = 1; y < height - 1; ++y) {
+    const uint8_t* row = source.data() + y * row_bytes;
+    uint8_t* out = bytes.data() + y * row_bytes;
+    for (int64_t i = 3; i < row_bytes - 3; ++i) {
+      const auto three = [&](const uint8_t* at) { return at[-3] + at[0] + at[3]; };
+      const int32_t sum = three(row + i - row_bytes) + three(row + i) + three(row + i + row_bytes) + 4 * row[i];
+      out[i] = blend((2 * sum + 13) / 26, row[i], static_cast<float>(factor));  // sum / 13, rounded: it is never a half
+    }
   }
 }
 

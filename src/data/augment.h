@@ -18,10 +18,12 @@ namespace beit {
 Box random_resized_crop(const ImageSize& image, double min_area, double max_area, Random& random);
 
 /// The blend factor * image + (1 - factor) * plain image, cut to [0, 255]; factor >= 0, 1 changes nothing. The plain
-/// image is black for brightness, the mean grey of all pixels for contrast, the grey image for saturation.
+/// image is black for brightness, the mean grey of all pixels for contrast, the grey image for saturation, and for
+/// sharpness the image smoothed by a 3x3 kernel, its edge as it is; a side of less than 3 pixels is all edge.
 void adjust_brightness_(const torch::Tensor& pixels_HWC, double factor);
 void adjust_contrast_(const torch::Tensor& pixels_HWC, double factor);
 void adjust_saturation_(const torch::Tensor& pixels_HWC, double factor);
+void adjust_sharpness_(const torch::Tensor& pixels_HWC, double factor);
 
 /// The three in random order, each with a factor uniform in [max(0, 1 - strength), 1 + strength]. Wants the whole
 /// picture, since contrast takes its mean. Strength 0 draws nothing and changes nothing.
