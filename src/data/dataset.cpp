@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kEndings = ".jpg, .jpeg, .png or .webp";
+constexpr const char* kEndings = ".jpg, .jpeg, .png, .webp, .gif or .bmp";
 constexpr int64_t kLargestFile = int64_t{1} << 30;  // bytes; no image of kMostPixels is larger
 
 // Paths and archive members alike: slashes between names.
@@ -27,7 +27,8 @@ bool looks_like_image(std::string_view path) {
   std::string ending(name.substr(dot));
   std::transform(ending.begin(), ending.end(), ending.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".webp";
+  return ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".webp" || ending == ".gif" ||
+         ending == ".bmp";
 }
 
 // The innermost folder's name; empty where there is none.
@@ -102,8 +103,8 @@ std::vector<Dataset::Found> Dataset::list_source(const fs::path& source) {
     }
   } else {
     require(starts_like_image(source),
-            "{}: expected a folder of images, a tar archive (not compressed), or a JPEG, PNG or WebP image, got "
-            "another file",
+            "{}: expected a folder of images, a tar archive (not compressed), or a JPEG, PNG, WebP, GIF or BMP image, "
+            "got another file",
             name);
     found.push_back({{.path = name}, ""});
   }

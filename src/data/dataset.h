@@ -13,10 +13,10 @@
 namespace beit {
 
 /// The images of one or several sources, sorted by path (bytewise), numbered from 0. Only the index is held in memory.
-/// A source is a folder, a tar archive or a single image. What lies in folders must end in .jpg, .jpeg, .png or .webp,
-/// in any case, and not start with a dot; symbolic links are followed. An image's class is the folder (of the disk or
-/// the archive) that holds it; the images of a source without inner folders have no class. Classes of one name are one
-/// class. Thread-safe; copies share open archives.
+/// A source is a folder, a tar archive or a single image. What lies in folders must end in .jpg, .jpeg, .png, .webp,
+/// .gif or .bmp, in any case, and not start with a dot; symbolic links are followed. An image's class is the folder (of
+/// the disk or the archive) that holds it; the images of a source without inner folders have no class. Classes of one
+/// name are one class. Thread-safe; copies share open archives.
 class Dataset {
  public:
   /// Error where a source is missing, unreadable, of another kind, holds no image, or has images both beside and in

@@ -2,14 +2,16 @@
 
 #include <png.h>
 #include <unistd.h>
-#include <webp/decode.h>
 
 #include <array>
 #include <fstream>
 
 #include "base/error.h"
+#include "data/bmp.h"
+#include "data/gif.h"
 #include "data/jpeg.h"
 #include "data/png.h"
+#include "data/webp.h"
 
 namespace beit {
 namespace {
@@ -20,25 +22,14 @@ bool has_at(std::span<const uint8_t> bytes, size_t offset, std::string_view text
                     [](char a, uint8_t b) { return static_cast<uint8_t>(a) == b; });
 }
 
-torch::Tensor decode_webp(std::span<const uint8_t> bytes, std::string_view name) {
-  WebPBitstreamFeatures features{};
-  require(WebPGetFeatures(bytes.data(), bytes.size(), &features) == VP8_STATUS_OK,
-          "{}: expected a whole WebP image, got no valid header; it is damaged or truncated", name);
-  require(features.has_animation == 0, "{}: expected a still WebP image, got an animation; extract a frame", name);
-  require_size(features.height, features.width, name);
-  auto pixels_HWC = torch::empty({features.height, features.width, 3}, torch::kUInt8);
-  require(WebPDecodeRGBInto(bytes.data(), bytes.size(), pixels_HWC.mutable_data_ptr<uint8_t>(), pixels_HWC.nbytes(),
-                            features.width * 3) != nullptr,
-          "{}: expected a whole WebP image, got pixels that do not decode; it is damaged or truncated", name);
-  return pixels_HWC;
-}
-
 }  // namespace
 
 ImageFormat image_format(std::span<const uint8_t> bytes) {
   if (has_at(bytes, 0, "\xff\xd8\xff")) return ImageFormat::kJpeg;
   if (has_at(bytes, 0, "\x89PNG\r\n\x1a\n")) return ImageFormat::kPng;
   if (has_at(bytes, 0, "RIFF") && has_at(bytes, 8, "WEBP")) return ImageFormat::kWebp;
+  if (has_at(bytes, 0, "GIF87a") || has_at(bytes, 0, "GIF89a")) return ImageFormat::kGif;
+  if (has_at(bytes, 0, "BM")) return ImageFormat::kBmp;
   return ImageFormat::kUnknown;
 }
 
@@ -47,9 +38,11 @@ torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name
     case ImageFormat::kJpeg: return decode_jpeg(bytes, name);
     case ImageFormat::kPng: return decode_png(bytes, name);
     case ImageFormat::kWebp: return decode_webp(bytes, name);
+    case ImageFormat::kGif: return decode_gif(bytes, name);
+    case ImageFormat::kBmp: return decode_bmp(bytes, name);
     case ImageFormat::kUnknown: break;
   }
-  fail("{}: expected a JPEG, PNG or WebP image, got {}; convert or remove it", name,
+  fail("{}: expected a JPEG, PNG, WebP, GIF or BMP image, got {}; convert or remove it", name,
        bytes.empty() ? "an empty file" : "other bytes");
 }
 

@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -14,14 +15,16 @@ namespace beit {
 /// Larger images are refused before memory is taken for them; Pillow's limit.
 inline constexpr int64_t kMostPixels = 178'956'970;
 
+using Color = std::array<uint8_t, 3>;  ///< red, green, blue
+
 /// What the first bytes say.
-enum class ImageFormat { kUnknown, kJpeg, kPng, kWebp };
+enum class ImageFormat { kUnknown, kJpeg, kPng, kWebp, kGif, kBmp };
 ImageFormat image_format(std::span<const uint8_t> bytes);
 
-/// Decodes JPEG, PNG or WebP, told apart by content. The pixels are those of Pillow's `convert("RGB")`: grey and
-/// palette spread out, alpha dropped, the high byte of 16 bits (of grey too, which Pillow cuts off), CMYK by 255 - c -
-/// k + ck / 255; orientation tags are ignored. Error, naming `name`, for any other format and for images that are
-/// damaged, truncated or too large.
+/// Decodes JPEG, PNG, WebP, GIF or BMP, told apart by content; of an animation the first frame. The pixels are those of
+/// Pillow's `convert("RGB")`: grey and palette spread out, alpha dropped, the high byte of 16 bits of colour, but 16
+/// bits of grey cut off at 255, CMYK by 255 - c - k + ck / 255; orientation tags are ignored (data/orientation.h).
+/// Error, naming `name`, for any other format and for images that are damaged, truncated or too large.
 torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name);
 
 /// The pixels as a PNG file.

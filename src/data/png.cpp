@@ -2,13 +2,17 @@
 
 #include <png.h>
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "base/error.h"
 #include "data/image.h"
 
 namespace beit {
 namespace {
+
+enum class PngRows { kRgb, kBigEndianGrey, kIndices };
 
 // libpng leaves by a long jump. So each step is a function of its own that owns nothing, and tells by its result
 // whether it came to its end.
@@ -27,26 +31,36 @@ class PngReader {
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
     png_set_read_fn(png_, this, take);
     png_read_info(png_, info_);
-    png_set_palette_to_rgb(png_);
-    png_set_expand_gray_1_2_4_to_8(png_);
-    png_set_strip_16(png_);
-    png_set_strip_alpha(png_);
-    png_set_gray_to_rgb(png_);
-    passes_ = png_set_interlace_handling(png_);
     return true;
   }
 
-  bool read_rows(uint8_t* pixels) {
+  // Rows of `pixel_bytes` a pixel, in the form that is wanted.
+  bool read_rows(PngRows form, uint8_t* rows, int64_t pixel_bytes) {
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
+    switch (form) {
+      case PngRows::kRgb:
+        png_set_palette_to_rgb(png_);
+        png_set_expand_gray_1_2_4_to_8(png_);
+        png_set_strip_16(png_);
+        png_set_strip_alpha(png_);
+        png_set_gray_to_rgb(png_);
+        break;
+      case PngRows::kBigEndianGrey: break;
+      case PngRows::kIndices: png_set_packing(png_); break;
+    }
+    const int passes = png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
-    if (png_get_rowbytes(png_, info_) != size_t{png_get_image_width(png_, info_)} * 3) png_error(png_, "no RGB rows");
-    for (int pass = 0; pass < passes_; ++pass) {
-      for (int64_t y = 0; y < height(); ++y) png_read_row(png_, pixels + y * width() * 3, nullptr);
+    const int64_t row_bytes = width() * pixel_bytes;
+    if (static_cast<int64_t>(png_get_rowbytes(png_, info_)) != row_bytes) png_error(png_, "rows of another length");
+    for (int pass = 0; pass < passes; ++pass) {
+      for (int64_t y = 0; y < height(); ++y) png_read_row(png_, rows + y * row_bytes, nullptr);
     }
     png_read_end(png_, nullptr);
     return true;
   }
 
+  int color_type() const { return png_get_color_type(png_, info_); }
+  int bits() const { return png_get_bit_depth(png_, info_); }
   int64_t height() const { return png_get_image_height(png_, info_); }
   int64_t width() const { return png_get_image_width(png_, info_); }
   const char* error() const { return text_; }
@@ -70,22 +84,53 @@ class PngReader {
   std::span<const uint8_t> rest_;
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
-  int passes_ = 1;
   char text_[128] = "no memory for libpng";
 };
+
+[[noreturn]] void fail_damaged(std::string_view name, const PngReader& reader) {
+  fail("{}: expected a whole PNG image, got: {}; it is damaged or truncated", name, reader.error());
+}
+
+// 16 bits of grey are cut off at 255, as in Pillow's mode I;16.
+torch::Tensor read_wide_grey(PngReader& reader, std::string_view name) {
+  std::vector<uint8_t> grey(static_cast<size_t>(reader.height() * reader.width() * 2));
+  if (!reader.read_rows(PngRows::kBigEndianGrey, grey.data(), 2)) fail_damaged(name, reader);
+  auto pixels_HWC = torch::empty({reader.height(), reader.width(), 3}, torch::kUInt8);
+  auto* out = pixels_HWC.mutable_data_ptr<uint8_t>();
+  for (size_t i = 0; i < grey.size(); i += 2) {
+    const uint8_t value = grey[i] != 0 ? 255 : grey[i + 1];
+    out = std::fill_n(out, 3, value);
+  }
+  return pixels_HWC;
+}
 
 }  // namespace
 
 torch::Tensor decode_png(std::span<const uint8_t> bytes, std::string_view name) {
-  const auto damaged = [&](const PngReader& reader) {
-    fail("{}: expected a whole PNG image, got: {}; it is damaged or truncated", name, reader.error());
-  };
   PngReader reader(bytes);
-  if (!reader.read_header()) damaged(reader);
+  if (!reader.read_header()) fail_damaged(name, reader);
   require_size(reader.height(), reader.width(), name);
+  if (reader.color_type() == PNG_COLOR_TYPE_GRAY && reader.bits() == 16) return read_wide_grey(reader, name);
   auto pixels_HWC = torch::empty({reader.height(), reader.width(), 3}, torch::kUInt8);
-  if (!reader.read_rows(pixels_HWC.mutable_data_ptr<uint8_t>())) damaged(reader);
+  if (!reader.read_rows(PngRows::kRgb, pixels_HWC.mutable_data_ptr<uint8_t>(), 3)) fail_damaged(name, reader);
   return pixels_HWC;
+}
+
+torch::Tensor decode_png_indices(std::span<const uint8_t> bytes, std::string_view name) {
+  PngReader reader(bytes);
+  if (!reader.read_header()) fail_damaged(name, reader);
+  require_size(reader.height(), reader.width(), name);
+  const int type = reader.color_type();
+  require((type == PNG_COLOR_TYPE_GRAY || type == PNG_COLOR_TYPE_PALETTE) && reader.bits() <= 8,
+          "{}: expected grey values or palette indices of at most 8 bits, got {} of {} bits; convert it to indices",
+          name,
+          type == PNG_COLOR_TYPE_GRAY         ? "grey values"
+          : type == PNG_COLOR_TYPE_GRAY_ALPHA ? "grey values and alpha"
+                                              : "colours",
+          reader.bits());
+  auto indices_HW = torch::empty({reader.height(), reader.width()}, torch::kUInt8);
+  if (!reader.read_rows(PngRows::kIndices, indices_HW.mutable_data_ptr<uint8_t>(), 1)) fail_damaged(name, reader);
+  return indices_HW;
 }
 
 }  // namespace beit

@@ -71,7 +71,4 @@ tensors = {}
 for name, data in files.items():
     tensors["in." + name] = np.frombuffer(data, np.uint8)
     tensors["out." + name] = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-# Pillow cuts 16 bits of grey off at 255, but takes the high byte of 16 bits of colour; here both are the high byte.
-grey = np.asarray(Image.open(io.BytesIO(files["png_grey_16"]))).astype(np.uint16) >> 8
-tensors["out.png_grey_16"] = np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
 save_file(tensors, os.path.join(os.path.dirname(os.path.abspath(__file__)), "decode.safetensors"))
