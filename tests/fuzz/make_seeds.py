@@ -10,7 +10,7 @@ import zipfile
 
 import numpy
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 seeds = pathlib.Path(__file__).parent / "seeds"
 
@@ -86,3 +86,24 @@ put("safetensors/good-some", save(dense, {"format": "pt"}))
 put("safetensors/good-none", save({}))
 put("safetensors/bad-cut", save(dense)[:-1])
 put("safetensors/bad-json", b"\x02\0\0\0\0\0\0\0[]")
+
+# Images: those of the golden files.
+golden = seeds.parents[1] / "golden"
+images = {name[3:]: tensor.numpy().tobytes() for file in ("decode", "formats")
+          for name, tensor in load_file(golden / f"{file}.safetensors").items() if name.startswith("in.")}
+exif = load_file(golden / "formats.safetensors")
+chosen = {
+    "jpeg": ["jpeg_420", "jpeg_grey", "jpeg_progressive", "jpeg_cmyk"],
+    "png": ["png_grey_1", "png_palette_4_transparent", "png_grey_16", "png_rgba_8_interlaced", "png_rgb_16"],
+    "webp": ["webp", "webp_lossless", "webp_lossy_alpha", "webp_animated", "webp_small_frame"],
+    "gif": ["gif_interlaced", "gif_small_frame_transparent", "gif_no_palette", "gif_animated", "gif_long_codes"],
+    "bmp": ["bmp_1", "bmp_rle8", "bmp_rle4", "bmp_16_565", "bmp_24_core", "bmp_32_rgba_5"],
+}
+for format, names in chosen.items():
+    (seeds / format).mkdir(exist_ok=True)
+    for name in names:
+        short = name.removeprefix(format).lstrip("_") or "lossy"
+        put(f"{format}/good-{short}", images[name])
+    put(f"{format}/bad-cut", images[names[0]][:-40])
+    if f"exif.6_{format}" in exif:
+        put(f"{format}/good-turned", exif[f"exif.6_{format}"].numpy().tobytes())

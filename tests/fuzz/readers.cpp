@@ -8,6 +8,13 @@
 #include <vector>
 
 #include "base/error.h"
+#include "data/bmp.h"
+#include "data/gif.h"
+#include "data/image.h"
+#include "data/jpeg.h"
+#include "data/orientation.h"
+#include "data/png.h"
+#include "data/webp.h"
 #include "io/pickle.h"
 #include "io/pth.h"
 #include "io/safetensors.h"
@@ -89,6 +96,28 @@ bool read_safetensors_bytes(std::span<const uint8_t> bytes) {
   return accepts([&] { touch(read_safetensors(MemoryFile(bytes).path()), bytes.size()); });
 }
 
+using Decoder = torch::Tensor (*)(std::span<const uint8_t> bytes, std::string_view name);
+
+/// Decodes, and turns the picture by what the bytes say.
+template <Decoder decode>
+bool read_image_bytes(std::span<const uint8_t> bytes) {
+  const int orientation = exif_orientation(bytes);
+  if (orientation < 1 || orientation > 8) throw std::logic_error("an orientation is none");
+  return accepts([&] {
+    const auto pixels_HWC = decode(bytes, "fuzz");
+    require_pixels(pixels_HWC, "fuzz");
+    if (pixels_HWC.numel() > 1'000'000) return;  // turned below as well, only longer
+    if (apply_orientation(pixels_HWC, orientation).numel() != pixels_HWC.numel()) {
+      throw std::logic_error("a turned picture has another number of pixels");
+    }
+  });
+}
+
+bool read_png_bytes(std::span<const uint8_t> bytes) {
+  accepts([&] { decode_png_indices(bytes, "fuzz"); });
+  return read_image_bytes<decode_png>(bytes);
+}
+
 }  // namespace
 
 Reader reader_of(std::string_view format) {
@@ -96,6 +125,11 @@ Reader reader_of(std::string_view format) {
   if (format == "zip") return read_zip_bytes;
   if (format == "pth") return read_pth_bytes;
   if (format == "safetensors") return read_safetensors_bytes;
+  if (format == "jpeg") return read_image_bytes<decode_jpeg>;
+  if (format == "png") return read_png_bytes;
+  if (format == "webp") return read_image_bytes<decode_webp>;
+  if (format == "gif") return read_image_bytes<decode_gif>;
+  if (format == "bmp") return read_image_bytes<decode_bmp>;
   throw std::invalid_argument("no reader of " + std::string(format));
 }
 
