@@ -64,15 +64,14 @@ torch::Tensor resize_bilinear(const torch::Tensor& pixels_HWC, const ImageSize& 
   const auto columns = make_taps(width, size.width, window.left, window.width);
   const auto rows = make_taps(height, size.height, window.top, window.height);
   // The two input rows of the last output row, resized along x; mostly one of them serves again.
-  std::vector<int32_t> upper, lower;
+  std::vector<int32_t> upper(static_cast<size_t>(window.width * 3)), lower(upper.size());
   int64_t upper_row = -1, lower_row = -1;
   const auto resized_row = [&](int64_t y, std::vector<int32_t>& sums) {
-    sums.clear();
     const uint8_t* row = in + y * in_bytes;
+    int32_t* sum = sums.data();
     for (const Tap& tap : columns) {
-      for (int64_t c = 0; c < 3; ++c) {
-        sums.push_back(row[tap.first * 3 + c] * tap.first_weight + row[tap.second * 3 + c] * tap.second_weight);
-      }
+      const uint8_t *first = row + tap.first * 3, *second = row + tap.second * 3;
+      for (int64_t c = 0; c < 3; ++c) *sum++ = first[c] * tap.first_weight + second[c] * tap.second_weight;
     }
   };
   for (const Tap& tap : rows) {
@@ -84,8 +83,9 @@ torch::Tensor resize_bilinear(const torch::Tensor& pixels_HWC, const ImageSize& 
     if (tap.second != lower_row) resized_row(lower_row = tap.second, lower);
     for (size_t i = 0; i < upper.size(); ++i) {
       const int32_t sum = ((tap.first_weight * (upper[i] >> 4)) >> 16) + ((tap.second_weight * (lower[i] >> 4)) >> 16);
-      *out++ = static_cast<uint8_t>((sum + 2) >> 2);
+      out[i] = static_cast<uint8_t>((sum + 2) >> 2);
     }
+    out += upper.size();
   }
   return out_HWC;
 }

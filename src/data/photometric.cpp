@@ -16,6 +16,12 @@ constexpr int kShift = 12;  // bits of the fraction in the divisions by tables
 constexpr int32_t kHalf = 1 << (kShift - 1);
 constexpr int32_t kHues = 180;
 
+// Half to even, of 0 to 2^22: what the sum cannot hold is rounded off. nearbyint() would be a call for each.
+float rounded(float x) {
+  constexpr float kNoFraction = 12582912.0F;  // 1.5 * 2^23
+  return (x + kNoFraction) - kNoFraction;
+}
+
 struct Hsv {
   uint8_t hue, saturation, value;
 };
@@ -53,7 +59,7 @@ void to_rgb(const Hsv& hsv, uint8_t* rgb) {
   constexpr std::array<std::array<size_t, 3>, 6> kOrder{
       {{0, 3, 1}, {2, 0, 1}, {1, 0, 3}, {1, 2, 0}, {3, 1, 0}, {0, 1, 2}}};  // red, green, blue of each sector
   for (size_t c = 0; c < 3; ++c) {
-    rgb[c] = static_cast<uint8_t>(std::clamp(std::nearbyint(levels[kOrder[sector % 6][c]] * 255.0F), 0.0F, 255.0F));
+    rgb[c] = static_cast<uint8_t>(std::clamp(rounded(levels[kOrder[sector % 6][c]] * 255.0F), 0.0F, 255.0F));
   }
 }
 
