@@ -35,6 +35,15 @@ const std::vector<uint8_t> kPng = encode_png(picture(4, 4));
 
 }  // namespace
 
+TEST_CASE("dataset: every ending of a format that is decoded is an image's, others are not") {
+  const TemporaryFolder folder;
+  for (const std::string name : {"a.bmp", "b.GIF", "c.jpeg", "d.jpg", "e.png", "f.webp", "g.tif", "h.gifs", "bmp"}) {
+    write_bytes(folder.path / name, {});
+  }
+  CHECK(paths(open({folder.path}), folder.path) ==
+        std::vector<std::string>{"a.bmp", "b.GIF", "c.jpeg", "d.jpg", "e.png", "f.webp"});
+}
+
 TEST_CASE("dataset: a folder of class folders is sorted by path, endings in any case, other files left out") {
   const TemporaryFolder folder;
   for (const char* name :
