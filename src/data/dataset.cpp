@@ -2,42 +2,26 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <fstream>
-#include <iterator>
 #include <map>
+#include <set>
 #include <string_view>
 
 #include "base/error.h"
+#include "data/checksum.h"
 #include "data/image.h"
+#include "data/image_path.h"
+#include "data/list_file.h"
+#include "data/path_pattern.h"
+#include "data/shard.h"
+#include "data/shard_index.h"
 
 namespace beit {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kEndings = ".jpg, .jpeg, .png, .webp, .gif or .bmp";
 constexpr int64_t kLargestFile = int64_t{1} << 30;  // bytes; no image of kMostPixels is larger
-
-// Paths and archive members alike: slashes between names.
-bool looks_like_image(std::string_view path) {
-  const auto name = path.substr(path.rfind('/') + 1);
-  const auto dot = name.rfind('.');
-  if (name.starts_with('.') || dot == std::string_view::npos) return false;
-  std::string ending(name.substr(dot));
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".webp" || ending == ".gif" ||
-         ending == ".bmp";
-}
-
-// The innermost folder's name; empty where there is none.
-std::string folder_of(std::string_view relative_path) {
-  const auto last = relative_path.rfind('/');
-  if (last == std::string_view::npos) return {};
-  const auto folders = relative_path.substr(0, last);
-  return std::string(folders.substr(folders.rfind('/') + 1));
-}
 
 // Adds the paths below `folder`, relative to the source. `above` are the folders that lead here: a link back to one of
 // them would never end.
@@ -51,11 +35,27 @@ void list_images(const fs::path& folder, const std::string& prefix, std::vector<
       const auto real = fs::canonical(entry.path());
       if (name.starts_with('.') || std::find(above.begin(), above.end(), real) != above.end()) continue;
       list_images(entry.path(), prefix + name + '/', above, found);
-    } else if (looks_like_image(name) && !entry.is_other(ignored)) {
+    } else if (is_image_path(name) && !entry.is_other(ignored)) {
       found.push_back(prefix + name);
     }
   }
   above.pop_back();
+}
+
+bool is_named_tar(const fs::path& path) { return lower_case(path.extension().string()) == ".tar"; }
+
+// Those that lie in the folder itself, sorted.
+std::vector<fs::path> archives_in(const fs::path& folder) {
+  std::vector<fs::path> archives;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    std::error_code ignored;
+    if (!name.starts_with('.') && is_named_tar(entry.path()) && entry.is_regular_file(ignored)) {
+      archives.push_back(entry.path());
+    }
+  }
+  std::ranges::sort(archives);
+  return archives;
 }
 
 std::vector<uint8_t> read_file(const std::string& path) {
@@ -77,91 +77,209 @@ bool starts_like_image(const fs::path& path) {
   return image_format({reinterpret_cast<const uint8_t*>(start.data()), start.size()}) != ImageFormat::kUnknown;
 }
 
-}  // namespace
-
-std::vector<Dataset::Found> Dataset::list_source(const fs::path& source) {
-  const std::string name = source.string();
-  std::vector<Found> found;
-  const auto add = [&](std::string_view relative_path, Entry entry) {
-    entry.path = name + (name.ends_with('/') ? "" : "/") + std::string(relative_path);
-    found.push_back({std::move(entry), folder_of(relative_path)});
-  };
-
-  require(fs::exists(source), "{}: expected a folder, a tar archive or an image, got nothing there; check the path",
-          name);
-  if (fs::is_directory(source)) {
-    std::vector<fs::path> above;
-    std::vector<std::string> paths;
-    list_images(source, "", above, paths);
-    for (const auto& path : paths) add(path, {});
-  } else if (is_tar(source)) {
-    const auto archive = std::make_shared<const TarFile>(source);
-    for (const auto& member : archive->members()) {
-      std::string_view path = member.name;
-      while (path.starts_with("./")) path.remove_prefix(2);
-      if (looks_like_image(path)) add(path, {.archive = archive, .offset = member.offset, .size = member.size});
-    }
-  } else {
-    require(starts_like_image(source),
-            "{}: expected a folder of images, a tar archive (not compressed), or a JPEG, PNG, WebP, GIF or BMP image, "
-            "got another file",
-            name);
-    found.push_back({{.path = name}, ""});
-  }
-
-  require(!found.empty(), "{}: expected images (ending {}), got none; give another path", name, kEndings);
-  const auto is_loose = [](const Found& image) { return image.folder.empty(); };
-  const auto loose = std::find_if(found.begin(), found.end(), is_loose);
-  const auto inner = std::find_if_not(found.begin(), found.end(), is_loose);
-  if (loose != found.end() && inner != found.end()) {
-    fail("{}: expected images either all in class folders or all loose, got '{}' and '{}'; move the loose ones", name,
-         inner->entry.path, loose->entry.path);
-  }
-  return found;
+std::string joined(const std::string& folder, std::string_view path) {
+  return folder + (folder.empty() || folder.ends_with('/') ? "" : "/") + std::string(path);
 }
 
+}  // namespace
+
+// Collects the images of the sources one after another.
+class Dataset::Listing {
+ public:
+  void add_source(const fs::path& source) {
+    const size_t before = found_.size();
+    // A file of this very name comes before what its braces stand for.
+    const std::string name = source.string();
+    const bool is_pattern = name.find('{') != std::string::npos && !fs::exists(source);
+    for (const auto& path : is_pattern ? expand_pattern(name) : std::vector{name}) add_path(path);
+    require(found_.size() > before, "{}: expected images (ending {}), got none; give another path", name,
+            kImageEndings);
+    require_one_kind_of_place(name, before);
+    ++source_;
+  }
+
+  Dataset dataset() && {
+    std::ranges::stable_sort(found_, {}, [](const Found& image) -> const std::string& { return image.entry.path; });
+    Dataset dataset;
+    dataset.archives_ = std::move(archives_);
+    dataset.sources_ = source_;
+    const Found* numbered = nullptr;
+    for (const auto& image : found_) {
+      if (image.label.is_name()) classes_.emplace(image.label.name, 0);
+      if (image.label.number > (numbered == nullptr ? -1 : numbered->label.number)) numbered = &image;
+    }
+    if (numbered != nullptr) require_no_names(*numbered);
+    for (auto& [name, label] : classes_) {
+      label = std::ssize(dataset.classes_);
+      dataset.classes_.push_back(name);
+    }
+    dataset.numbered_classes_ = numbered != nullptr;
+    for (int64_t i = 0; numbered != nullptr && i <= numbered->label.number; ++i) {
+      dataset.classes_.push_back(std::to_string(i));
+    }
+    dataset.entries_.reserve(found_.size());
+    for (auto& [entry, label, in_folders] : found_) {
+      entry.label = label.is_name() ? classes_.at(label.name) : label.number;
+      dataset.entries_.push_back(std::move(entry));
+    }
+    return dataset;
+  }
+
+ private:
+  struct Found {
+    Entry entry;
+    Label label;
+    bool in_folders = false;  ///< its class is the folder it lies in; without a label it lies loose
+  };
+
+  void add(Entry entry, Label label, bool in_folders) {
+    entry.source = source_;
+    found_.push_back({std::move(entry), std::move(label), in_folders});
+  }
+
+  void add_path(const std::string& name) {
+    const fs::path path = name;
+    require(fs::exists(path),
+            "{}: expected a folder, a list, a tar archive or an image, got nothing there; check the path", name);
+    if (fs::is_directory(path)) {
+      add_folder(name);
+    } else if (is_named_tar(path) || is_tar(path)) {  // an empty archive has no header to be told by
+      add_archive(path);
+    } else if (is_list_file(path)) {
+      const std::string folder = path.parent_path().string();
+      for (auto& [image, label] : read_list_file(path)) {
+        add({.path = image.starts_with('/') ? image : joined(folder, image)}, std::move(label), false);
+      }
+    } else {
+      require(starts_like_image(path),
+              "{}: expected a folder of images, a tar archive (not compressed), a list (.txt, .tsv, .csv or .lst), or "
+              "a JPEG, PNG, WebP, GIF or BMP image, got another file",
+              name);
+      add({.path = name}, {}, true);
+    }
+  }
+
+  void add_folder(const std::string& name) {
+    std::vector<fs::path> above;
+    std::vector<std::string> paths;
+    list_images(name, "", above, paths);
+    const auto archives = archives_in(name);
+    require(paths.empty() || archives.empty(),
+            "{}: expected images or tar archives, got both, such as '{}' and '{}'; give the archives by their own "
+            "--data",
+            name, paths.empty() ? "" : paths.front(), archives.empty() ? "" : archives.front().filename().string());
+    for (const auto& path : paths) add({.path = joined(name, path)}, {.name = std::string(folder_name(path))}, true);
+    std::map<std::string, std::pair<int64_t, std::set<int64_t>>> sets;  // by name: how many shards, and which are here
+    for (const auto& archive : archives) {
+      const auto index = add_archive(archive);
+      if (!index) continue;
+      auto& [shards, here] = sets[index->name];
+      require(here.empty() || shards == index->shards,
+              "{}: expected one set of the name {}, got one of {} and one of {} "
+              "shards; give each a folder of its own",
+              name, index->name, shards, index->shards);
+      shards = index->shards;
+      here.insert(index->shard);
+    }
+    for (const auto& [set, shards] : sets) {
+      require(std::ssize(shards.second) == shards.first,
+              "{}: expected all {} shards of the set {}, got {}; fetch the others or pack again, or give those that "
+              "are wanted by a pattern",
+              name, shards.first, set, shards.second.size());
+    }
+  }
+
+  std::optional<ShardIndex> add_archive(const fs::path& path) {
+    const auto archive = std::make_shared<const TarFile>(path);
+    const auto number = static_cast<int32_t>(archives_.size());
+    archives_.push_back(archive);
+    const auto add_image = [&](ShardImage&& image, bool in_folders) {
+      std::string_view inner = image.name;
+      while (inner.starts_with("./")) inner.remove_prefix(2);
+      if (in_folders) image.label.name = folder_name(inner);
+      add({.path = joined(path.string(), inner),
+           .archive = number,
+           .offset = image.offset,
+           .size = image.size,
+           .crc32 = image.crc32},
+          std::move(image.label), in_folders);
+    };
+    if (const auto beside = index_path(path); fs::exists(beside)) {
+      auto index = read_shard_index(beside);
+      require_same_shard(*archive, index);
+      for (auto& image : index.images) add_image(std::move(image), false);
+      // Classes without an image in these shards too: part of a set has the whole set's numbers.
+      for (const auto& name : index.classes.value_or(std::vector<std::string>())) classes_.emplace(name, 0);
+      index.images.clear();
+      return index;
+    }
+    auto [images, labelled] = list_shard(*archive);
+    for (auto& image : images) add_image(std::move(image), !labelled);
+    return std::nullopt;
+  }
+
+  void require_one_kind_of_place(const std::string& source, size_t first) const {
+    const Found *loose = nullptr, *inner = nullptr;
+    for (size_t i = first; i < found_.size(); ++i) {
+      if (found_[i].in_folders) (found_[i].label.is_name() ? inner : loose) = &found_[i];
+    }
+    if (loose == nullptr || inner == nullptr) return;
+    fail("{}: expected images either all in class folders or all loose, got '{}' and '{}'; move the loose ones", source,
+         inner->entry.path, loose->entry.path);
+  }
+
+  void require_no_names(const Found& numbered) const {
+    if (classes_.empty()) return;
+    const auto named = std::ranges::find_if(found_, [](const Found& image) { return image.label.is_name(); });
+    fail("data: expected classes all by name or all by number, got '{}'{} and {} of {}; give one kind",
+         classes_.begin()->first, named == found_.end() ? "" : " of " + named->entry.path, numbered.label.number,
+         numbered.entry.path);
+  }
+
+  std::vector<Found> found_;
+  std::vector<std::shared_ptr<const TarFile>> archives_;
+  std::map<std::string, int64_t> classes_;  // names
+  int32_t source_ = 0;
+};
+
 Dataset Dataset::open(std::span<const fs::path> sources) {
-  require(!sources.empty(), "data: expected at least one folder, tar archive or image, got none; give --data PATH");
-  std::vector<Found> images;
+  require(!sources.empty(),
+          "data: expected at least one folder, list, tar archive or image, got none; give --data PATH");
+  Listing listing;
   for (const auto& source : sources) {
     try {
-      std::ranges::move(list_source(source), std::back_inserter(images));
+      listing.add_source(source);
     } catch (const fs::filesystem_error& error) {
       fail("{}: expected a readable source, got: {} ({})", source.string(), error.code().message(),
            error.path1().string());
     }
   }
-  std::ranges::stable_sort(images, {}, [](const Found& image) -> const std::string& { return image.entry.path; });
-
-  Dataset dataset;
-  std::map<std::string, int64_t> labels;
-  for (const auto& image : images) {
-    if (!image.folder.empty()) labels.emplace(image.folder, 0);
-  }
-  for (auto& [name, label] : labels) {
-    label = std::ssize(dataset.classes_);
-    dataset.classes_.push_back(name);
-  }
-  for (auto& [entry, folder] : images) {
-    if (!folder.empty()) entry.label = labels.at(folder);
-    dataset.entries_.push_back(std::move(entry));
-  }
-  return dataset;
+  return std::move(listing).dataset();
 }
 
 int64_t Dataset::bytes(int64_t index) const {
-  const Entry& entry = entries_.at(static_cast<size_t>(index));
-  if (entry.archive) return entry.size;
+  const Entry& image = entry(index);
+  if (image.archive >= 0) return image.size;
   std::error_code gone;
-  const auto size = fs::file_size(entry.path, gone);
+  const auto size = fs::file_size(image.path, gone);
   return gone ? 0 : static_cast<int64_t>(size);
 }
 
 std::vector<uint8_t> Dataset::read(int64_t index) const {
-  const Entry& entry = entries_.at(static_cast<size_t>(index));
-  if (!entry.archive) return read_file(entry.path);
-  require(entry.size <= kLargestFile, "{}: expected an image file, got {} bytes", entry.path, entry.size);
-  return entry.archive->read(entry.offset, entry.size);
+  const Entry& image = entries_.at(static_cast<size_t>(index));
+  if (image.archive < 0) return read_file(image.path);
+  require(image.size <= kLargestFile, "{}: expected an image file, got {} bytes", image.path, image.size);
+  auto bytes = archives_[static_cast<size_t>(image.archive)]->read(image.offset, image.size);
+  const uint32_t got = image.crc32 ? crc32(bytes) : 0;
+  require(got == image.crc32.value_or(0),
+          "{}: expected bytes of the checksum {:08x} at offset {}, got {:08x}; the archive is damaged, fetch it again",
+          image.path, image.crc32.value_or(0), image.offset, got);
+  return bytes;
+}
+
+void Dataset::prefetch(int64_t index) const {
+  const Entry& image = entries_.at(static_cast<size_t>(index));
+  if (image.archive >= 0) archives_[static_cast<size_t>(image.archive)]->prefetch(image.offset, image.size);
 }
 
 }  // namespace beit

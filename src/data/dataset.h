@@ -1,61 +1,85 @@
-// Which images there are: an index of folders and tar archives, and the bytes of each image.
+// Which images there are: an index of folders, lists and tar archives, and the bytes of each image.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "data/label.h"
 #include "data/tar.h"
 
 namespace beit {
 
-/// The images of one or several sources, sorted by path (bytewise), numbered from 0. Only the index is held in memory.
-/// A source is a folder, a tar archive or a single image. What lies in folders must end in .jpg, .jpeg, .png, .webp,
-/// .gif or .bmp, in any case, and not start with a dot; symbolic links are followed. An image's class is the folder (of
-/// the disk or the archive) that holds it; the images of a source without inner folders have no class. Classes of one
-/// name are one class. Thread-safe; copies share open archives.
+/// The images of one or several sources, sorted by path (bytewise), numbered from 0. Only the index is held in memory;
+/// archives are held open. Thread-safe; copies share archives. A source is one of:
+/// - a folder of images: what lies in it ends as image_path.h says, in any case, and does not start with a
+///   dot; symbolic links are followed. The folder that holds an image is its class; without inner folders, no class.
+/// - a list of images (list_file.h).
+/// - a tar archive, in WebDataset's naming or with class folders (shard.h); beside a packed one lies its index
+///   (shard_index.h), which is read in its place.
+/// - a folder of tar archives, or a pattern for paths of any kind (path_pattern.h).
+/// - a single image.
+/// Classes have names in all sources, and then classes of one name are one class; or numbers in all.
 class Dataset {
  public:
-  /// Error where a source is missing, unreadable, of another kind, holds no image, or has images both beside and in
-  /// class folders; where there is no source.
+  /// Error where a source is missing, unreadable, of another kind, holds no image, has images both beside and in class
+  /// folders, or lacks shards of a packed set that it has others of; where some classes are names and some numbers;
+  /// where an archive and its index disagree; where there is no source.
   static Dataset open(std::span<const std::filesystem::path> sources);
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
 
   /// As it was given, or `<archive>/<member>`.
-  const std::string& path(int64_t index) const { return entries_[static_cast<size_t>(index)].path; }
+  const std::string& path(int64_t index) const { return entry(index).path; }
 
   /// The class's place in classes(); -1 without class.
-  int64_t label(int64_t index) const { return entries_[static_cast<size_t>(index)].label; }
+  int64_t label(int64_t index) const { return entry(index).label; }
 
-  /// Names, sorted bytewise.
+  /// Names, sorted bytewise; where classes are numbers, their decimal text, from 0 to the largest.
   const std::vector<std::string>& classes() const { return classes_; }
+  bool numbered_classes() const { return numbered_classes_; }
+
+  /// How many sources were given, and which of them, from 0, an image is of.
+  int64_t sources() const { return sources_; }
+  int64_t source(int64_t index) const { return entry(index).source; }
+
+  /// The archive that an image lies in, from 0, and where its bytes begin there; -1 and 0: a file of its own.
+  int64_t archive(int64_t index) const { return entry(index).archive; }
+  int64_t offset(int64_t index) const { return entry(index).offset; }
 
   /// Bytes of the encoded image; 0 where its file is gone.
   int64_t bytes(int64_t index) const;
 
-  /// The encoded image. Error naming the path.
+  /// The encoded image. Error naming the path; where an index states the checksum and the bytes have another one, with
+  /// the offset.
   std::vector<uint8_t> read(int64_t index) const;
+
+  /// Has the system fetch an archive's bytes of the image in the background, as they are read soon. Of a file of its
+  /// own it does nothing.
+  void prefetch(int64_t index) const;
 
  private:
   struct Entry {
     std::string path = {};
     int64_t label = -1;
-    std::shared_ptr<const TarFile> archive = nullptr;  ///< none: a file of its own
-    int64_t offset = 0, size = 0;                      ///< in the archive
+    int32_t source = 0;
+    int32_t archive = -1;
+    int64_t offset = 0, size = 0;  ///< in the archive
+    std::optional<uint32_t> crc32 = std::nullopt;
   };
+  class Listing;
 
-  struct Found {
-    Entry entry;
-    std::string folder;  ///< the class's name; empty without
-  };
-  static std::vector<Found> list_source(const std::filesystem::path& source);
+  const Entry& entry(int64_t index) const { return entries_[static_cast<size_t>(index)]; }
 
   std::vector<Entry> entries_;
+  std::vector<std::shared_ptr<const TarFile>> archives_;
   std::vector<std::string> classes_;
+  bool numbered_classes_ = false;
+  int64_t sources_ = 0;
 };
 
 }  // namespace beit

@@ -106,9 +106,11 @@ TarFile::TarFile(const std::filesystem::path& path)
   struct stat status {};
   const bool opened = descriptor_ >= 0 && ::fstat(descriptor_, &status) == 0;
   if (!opened) {
+    const bool opened_too_many = errno == EMFILE || errno == ENFILE;
     const std::string reason = std::strerror(errno);
     if (descriptor_ >= 0) ::close(descriptor_);
-    fail("{}: expected a readable archive, got: {}", name_, reason);
+    fail("{}: expected a readable archive, got: {}{}", name_, reason,
+         opened_too_many ? "; `ulimit -n` lets more files be open, larger shards need fewer" : "");
   }
   size_ = status.st_size;
 }
@@ -127,6 +129,11 @@ std::vector<uint8_t> TarFile::read(int64_t offset, int64_t size) const {
     done += got;
   }
   return bytes;
+}
+
+void TarFile::prefetch(int64_t offset, int64_t size) const {
+  // Advice only: what a system makes of it changes nothing but time.
+  static_cast<void>(::posix_fadvise(descriptor_, offset, size, POSIX_FADV_WILLNEED));
 }
 
 std::vector<TarMember> TarFile::members() const {

@@ -30,7 +30,11 @@ class TarFile {
   /// The bytes at [offset, offset + size); Error where the file ends before.
   std::vector<uint8_t> read(int64_t offset, int64_t size) const;
 
+  /// Tells the system that these bytes are read soon, so that it fetches them in the background.
+  void prefetch(int64_t offset, int64_t size) const;
+
   const std::string& name() const { return name_; }
+  int64_t bytes() const { return size_; }
 
  private:
   std::string name_;

@@ -28,6 +28,10 @@ std::vector<int64_t> labels(const Dataset& dataset) {
   return all;
 }
 
+void write_text(const fs::path& path, const std::string& text) {
+  write_bytes(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+}
+
 using Names = std::vector<std::string>;
 using Labels = std::vector<int64_t>;
 
@@ -109,7 +113,7 @@ TEST_CASE("dataset: what is no source of images is refused by name") {
   const TemporaryFolder folder;
   const auto& root = folder.path;
   CHECK(contains(error_of([&] { open({root / "none"}); }),
-                 "none: expected a folder, a tar archive or an image, got nothing there"));
+                 "none: expected a folder, a list, a tar archive or an image, got nothing there"));
   fs::create_directories(root / "empty/inner");
   CHECK(contains(error_of([&] { open({root / "empty"}); }), "empty: expected images (ending .jpg"));
   write_bytes(root / "text.jpg", std::vector<uint8_t>(2000, 'x'));
@@ -129,6 +133,111 @@ TEST_CASE("dataset: what is no source of images is refused by name") {
     CHECK(contains(error_of([&] { open({root / "empty"}); }), "empty: expected a readable source"));
     fs::permissions(root / "empty", fs::perms::owner_all);
   }
+}
+
+TEST_CASE("dataset: a list gives paths relative to itself, and their classes by number or by name") {
+  const TemporaryFolder folder;
+  const auto& root = folder.path;
+  write_bytes(root / "x/b.png", kPng);
+  write_bytes(root / "a.png", kPng);
+  write_text(root / "lists/numbers.txt", "../x/b.png 3\n" + (root / "a.png").string() + " 1\nnone.png\n");
+  const auto dataset = open({root / "lists/numbers.txt"});
+  CHECK(paths(dataset, root) == Names{"a.png", "lists/../x/b.png", "lists/none.png"});
+  CHECK(labels(dataset) == Labels{1, 3, -1});
+  CHECK(dataset.numbered_classes());
+  CHECK(dataset.classes() == Names{"0", "1", "2", "3"});
+  CHECK(dataset.read(1) == kPng);
+  CHECK(contains(error_of([&] { dataset.read(2); }), "lists/none.png: expected a readable image file"));
+
+  write_text(root / "names.tsv", "x/b.png\tgolden retriever\na.png\tant\n");
+  const auto named = open({root / "names.tsv"});
+  CHECK(labels(named) == Labels{0, 1});
+  CHECK(named.classes() == Names{"ant", "golden retriever"});
+  CHECK(!named.numbered_classes());
+  write_text(root / "empty.txt", "path label\n");
+  CHECK(contains(error_of([&] { open({root / "empty.txt"}); }), "empty.txt: expected images"));
+  write_text(root / "bad.csv", "a.png,1\nb\n");
+  CHECK(contains(error_of([&] { open({root / "bad.csv"}); }), "bad.csv:2: expected the path of an image"));
+}
+
+TEST_CASE("dataset: classes are all names or all numbers") {
+  const TemporaryFolder folder;
+  const auto& root = folder.path;
+  write_bytes(root / "folders/cat/a.png", kPng);
+  write_bytes(root / "flat/a.png", kPng);
+  write_text(root / "numbers.txt", "flat/a.png 3\n");
+  write_text(root / "names.txt", "flat/a.png cat\n");
+  const auto error = error_of([&] { open({root / "folders", root / "numbers.txt"}); });
+  CHECK(contains(error, "expected classes all by name or all by number, got 'cat' of "));
+  CHECK((contains(error, "folders/cat/a.png") && contains(error, "3 of ") && contains(error, "flat/a.png")));
+  CHECK(open({root / "folders", root / "names.txt"}).classes() == Names{"cat"});
+  CHECK(labels(open({root / "flat", root / "numbers.txt"})) == Labels{-1, 3});
+}
+
+TEST_CASE("dataset: shards in WebDataset's naming come as a folder, a pattern or one by one") {
+  const TemporaryFolder folder;
+  const auto& root = folder.path;
+  const auto shard = [&](const std::string& name, int64_t label) {
+    const auto digits = std::to_string(label);
+    write_bytes(root / "set" / name, tar({tar_member("b.png", kPng),
+                                          tar_member("b.cls", {reinterpret_cast<const uint8_t*>(digits.data()), 1}),
+                                          tar_member("a.png", kPng)}));
+  };
+  shard("s-000.tar", 4);
+  shard("s-001.tar", 2);
+  write_bytes(root / "set/s-002.TAR", tar({}));
+  write_text(root / "set/.s-003.tar", "hidden");
+  write_text(root / "set/readme.txt", "words");
+  const Names all{"s-000.tar/a.png", "s-000.tar/b.png", "s-001.tar/a.png", "s-001.tar/b.png"};
+  for (const auto& sources : {std::vector{root / "set"},
+                              {root / "set/s-{000..001}.tar"},
+                              {root / "set/s-{001.tar,002.TAR,000.tar}"},
+                              {root / "set/s-001.tar", root / "set/s-000.tar"}}) {
+    const auto dataset = open(sources);
+    CHECK(paths(dataset, root / "set") == all);
+    CHECK(labels(dataset) == Labels{-1, 4, -1, 2});
+    CHECK(dataset.classes().size() == 5);
+    CHECK(dataset.sources() == std::ssize(sources));
+    CHECK(dataset.read(3) == kPng);
+    CHECK(dataset.archive(0) == dataset.archive(1));
+    CHECK(dataset.archive(0) != dataset.archive(2));
+    CHECK(dataset.offset(0) > dataset.offset(1));
+    dataset.prefetch(0);
+  }
+  const auto both = open({root / "set/s-001.tar", root / "set/s-000.tar"});
+  CHECK(both.source(0) == 1);
+  CHECK(both.source(2) == 0);
+  CHECK(contains(error_of([&] { open({root / "set/s-{000..004}.tar"}); }), "s-002.tar: expected a folder"));
+  CHECK(contains(error_of([&] { open({root / "set/s-{000..}.tar"}); }), "s-{000..}.tar: expected braces"));
+  CHECK(contains(error_of([&] { open({root / "set/s-002.TAR"}); }), "s-002.TAR: expected images"));
+  fs::rename(root / "set/s-000.tar", root / "set/odd{1..2}.tar");
+  CHECK(open({root / "set/odd{1..2}.tar"}).size() == 2);
+  write_bytes(root / "set/a.png", kPng);
+  CHECK(contains(error_of([&] { open({root / "set"}); }), "expected images or tar archives, got both"));
+}
+
+TEST_CASE("dataset: a truncated or damaged shard of a set is refused by name") {
+  const TemporaryFolder folder;
+  auto bytes = tar({tar_member("a.png", kPng)});
+  write_bytes(folder.path / "0.tar", bytes);
+  write_bytes(folder.path / "1.tar", std::span(bytes).first(600));
+  CHECK(contains(error_of([&] { open({folder.path}); }), "1.tar: expected the"));
+  write_bytes(folder.path / "1.tar", std::vector<uint8_t>(600, 'x'));
+  CHECK(contains(error_of([&] { open({folder.path}); }), "1.tar: expected a tar header at 0"));
+  write_bytes(folder.path / "1.tar", {});
+  CHECK(contains(error_of([&] { open({folder.path}); }), "1.tar: expected a member or the closing block at 0"));
+}
+
+TEST_CASE("dataset: a file of its own has no archive, and its class folder is a name even of digits") {
+  const TemporaryFolder folder;
+  write_bytes(folder.path / "0/a.png", kPng);
+  write_bytes(folder.path / "10/b.png", kPng);
+  const auto dataset = open({folder.path});
+  CHECK(!dataset.numbered_classes());
+  CHECK(dataset.classes() == Names{"0", "10"});
+  CHECK(dataset.archive(0) == -1);
+  CHECK(dataset.offset(0) == 0);
+  dataset.prefetch(0);
 }
 
 TEST_CASE("dataset: CIFAR-10's archive has ten classes and the images that were put in") {
