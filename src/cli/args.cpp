@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <numeric>
 
@@ -27,6 +28,13 @@ std::vector<std::string> names_of(const OptionList& options) {
     if (!option.positional) names.push_back(option.name);
   }
   return names;
+}
+
+/// Of a configuration file: `[data.check]` is that of `beit data check`.
+std::string section_of(const Command& command) {
+  std::string section = command.name;
+  std::ranges::replace(section, ' ', '.');
+  return section;
 }
 
 std::vector<std::string> names_of(const std::vector<Command>& commands) {
@@ -101,18 +109,18 @@ void read_file(const Command& command, const std::vector<Command>& commands, con
   for (const Setting& setting : read_settings(path)) {
     const std::string where = fmt::format("{}:{}", path, setting.line);
     const bool at_top = setting.section.empty();
-    const auto owner =
-        std::find_if(commands.begin(), commands.end(), [&](const Command& one) { return one.name == setting.section; });
+    const auto owner = std::ranges::find(commands, setting.section, section_of);
     if (!at_top && owner == commands.end()) {
-      fail("{}: unknown section [{}]; the nearest is [{}]", where, setting.section,
-           nearest(setting.section, names_of(commands)));
+      std::vector<std::string> sections;
+      std::ranges::transform(commands, std::back_inserter(sections), section_of);
+      fail("{}: unknown section [{}]; the nearest is [{}]", where, setting.section, nearest(setting.section, sections));
     }
     const auto names = at_top ? shared : names_of(owner->options);
     if (!contains(names, setting.key)) {
       fail("{}: unknown key '{}'{}; the nearest is '{}'", where, setting.key,
            at_top ? "" : " in [" + setting.section + "]", names.empty() ? "" : nearest(setting.key, names));
     }
-    if (!at_top && setting.section != command.name) continue;
+    if (!at_top && setting.section != section_of(command)) continue;
     Given& entry = given[setting.key];
     const auto level = at_top ? Given::kShared : Given::kSection;
     if (entry.level < level) entry = {level, setting.words, where + ": " + setting.key};
@@ -149,14 +157,27 @@ Request parse(const Command& command, const std::vector<Command>& commands, cons
   return Request::kRun;
 }
 
-const Command& find_command(const std::vector<Command>& commands, const std::string& name) {
-  const auto found =
-      std::find_if(commands.begin(), commands.end(), [&](const Command& one) { return one.name == name; });
+const Command& find_command(const std::vector<Command>& commands, const std::vector<std::string>& words) {
+  const std::string& word = words.at(0);
+  const auto group = commands_of(commands, word);
+  const std::string name = group.empty() || words.size() == 1 ? word : word + ' ' + words[1];
+  const auto found = std::ranges::find(commands, name, &Command::name);
   if (found != commands.end()) return *found;
-  if (!name.empty() && name.front() == '-') {
-    fail("expected a command before the flags, got '{}'; commands are {}", name, fmt::join(names_of(commands), ", "));
+  if (!group.empty()) {
+    const auto got = words.size() == 1 ? "none" : "'" + words[1] + "'";
+    fail("{}: expected one of its commands, got {}; they are {}", word, got, fmt::join(names_of(group), ", "));
   }
-  fail("unknown command '{}'; the nearest is '{}'", name, nearest(name, names_of(commands)));
+  if (word.starts_with('-')) {
+    fail("expected a command before the flags, got '{}'; commands are {}", word, fmt::join(names_of(commands), ", "));
+  }
+  fail("unknown command '{}'; the nearest is '{}'", word, nearest(word, names_of(commands)));
+}
+
+std::vector<Command> commands_of(const std::vector<Command>& commands, const std::string& word) {
+  std::vector<Command> group;
+  std::ranges::copy_if(commands, std::back_inserter(group),
+                       [&](const Command& one) { return one.name.starts_with(word + ' '); });
+  return group;
 }
 
 std::string help(const Command& command) {
@@ -173,7 +194,7 @@ std::string help(const Command& command) {
   return fmt::format(
       "{}\n\nUsage: beit {}{} [--flag value ...]\n\n{}{}{}\nValues in brackets are the defaults.\n", command.summary,
       command.name, positional, lines,
-      help_line("--config FILE.toml", "keys named as the flags, shared or in a section [" + command.name + "]"),
+      help_line("--config FILE.toml", "keys named as the flags, shared or in a section [" + section_of(command) + "]"),
       help_line("-h, --help", "this text"));
 }
 

@@ -19,8 +19,11 @@ enum class Request { kRun, kHelp };
 /// the choices; for a damaged file, with the line.
 Request parse(const Command& command, const std::vector<Command>& commands, const std::vector<std::string>& words);
 
-/// The command of that name; Error with the nearest name.
-const Command& find_command(const std::vector<Command>& commands, const std::string& name);
+/// The command whose name the words begin with; Error with the nearest name.
+const Command& find_command(const std::vector<Command>& commands, const std::vector<std::string>& words);
+
+/// The commands of two words that begin with this one.
+std::vector<Command> commands_of(const std::vector<Command>& commands, const std::string& word);
 
 /// What `beit COMMAND --help` and `beit --help` print.
 std::string help(const Command& command);

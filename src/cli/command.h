@@ -12,7 +12,7 @@
 namespace beit {
 
 struct Command {
-  std::string name;           ///< as typed, and as the section of a configuration file
+  std::string name;           ///< as typed, of one or two words (`data check`)
   std::string summary;        ///< one line, for --help
   OptionList options;         ///< flags and keys; point into what `run` owns
   std::function<void()> run;  ///< with the options set; Error where it cannot do its work
@@ -35,5 +35,7 @@ Command probe_command();
 Command codes_command();
 Command convert_command();
 Command inspect_command();
+Command pack_command();
+Command data_check_command();
 
 }  // namespace beit

@@ -1,6 +1,7 @@
 // The program: finds the command, sets its options, runs it; any failure is one line on stderr and exit code 1.
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <new>
 
@@ -13,23 +14,32 @@ namespace beit {
 namespace {
 
 std::vector<Command> all_commands() {
-  return {vqkd_command(),  tokenize_command(), pretrain_command(), probe_command(),
-          codes_command(), convert_command(),  inspect_command()};
+  return {vqkd_command(),    tokenize_command(), pretrain_command(), probe_command(),     codes_command(),
+          convert_command(), inspect_command(),  pack_command(),     data_check_command()};
+}
+
+bool asks_help(const std::string& word) { return word == "--help" || word == "-h" || word == "help"; }
+
+/// Of the command or group of commands that the words name; of all without words.
+std::string help_on(const std::vector<std::string>& words, const std::vector<Command>& commands) {
+  if (words.empty()) return help(commands);
+  const auto group = commands_of(commands, words[0]);
+  return words.size() == 1 && !group.empty() ? help(group) : help(find_command(commands, words));
 }
 
 void run(const std::vector<std::string>& words) {
   const auto commands = all_commands();
   require(!words.empty(), "expected a command, got none; see `beit --help`");
-  const bool asks_help = words[0] == "--help" || words[0] == "-h" || words[0] == "help";
   if (words[0] == "--version") {
     fmt::print("beit {}\n", BEIT_VERSION);
-  } else if (asks_help && words.size() > 1) {
-    fmt::print("{}", help(find_command(commands, words[1])));
-  } else if (asks_help) {
-    fmt::print("{}", help(commands));
+  } else if (asks_help(words[0])) {
+    fmt::print("{}", help_on({words.begin() + 1, words.end()}, commands));
+  } else if (words.size() == 2 && asks_help(words[1]) && !commands_of(commands, words[0]).empty()) {
+    fmt::print("{}", help_on({words[0]}, commands));
   } else {
-    const Command& command = find_command(commands, words[0]);
-    if (parse(command, commands, {words.begin() + 1, words.end()}) == Request::kHelp) {
+    const Command& command = find_command(commands, words);
+    const auto length = 1 + std::ranges::count(command.name, ' ');  // of the name
+    if (parse(command, commands, {words.begin() + length, words.end()}) == Request::kHelp) {
       fmt::print("{}", help(command));
     } else {
       command.run();

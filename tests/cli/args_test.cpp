@@ -190,11 +190,30 @@ TEST_CASE("args: help names every flag with its default, and sets nothing") {
 
 TEST_CASE("args: an unknown command is refused with the nearest") {
   Program program;
-  CHECK(&find_command(program.commands, "show") == &program.commands[1]);
-  CHECK_THROWS_WITH_AS(find_command(program.commands, "trian"), "unknown command 'trian'; the nearest is 'train'",
+  CHECK(&find_command(program.commands, {"show", "--json"}) == &program.commands[1]);
+  CHECK_THROWS_WITH_AS(find_command(program.commands, {"trian"}), "unknown command 'trian'; the nearest is 'train'",
                        Error);
-  CHECK_THROWS_WITH_AS(find_command(program.commands, "--lr"),
+  CHECK_THROWS_WITH_AS(find_command(program.commands, {"--lr"}),
                        "expected a command before the flags, got '--lr'; commands are train, show", Error);
+}
+
+TEST_CASE("args: a command of two words is found by both, and its section is written with a dot") {
+  Program program;
+  const std::vector<Command> commands{{"data check", "Check it", program.show.options(), {}},
+                                      {"data dump", "Dump it", {}, {}},
+                                      {"train", "Train it", program.train.options(), {}}};
+  CHECK(&find_command(commands, {"data", "check", "--rows"}) == &commands[0]);
+  CHECK(&find_command(commands, {"data", "dump"}) == &commands[1]);
+  CHECK(commands_of(commands, "data").size() == 2);
+  CHECK(commands_of(commands, "train").empty());
+  CHECK_THROWS_WITH_AS(find_command(commands, {"data"}),
+                       "data: expected one of its commands, got none; they are data check, data dump", Error);
+  CHECK_THROWS_WITH_AS(find_command(commands, {"data", "--rows"}),
+                       "data: expected one of its commands, got '--rows'; they are data check, data dump", Error);
+  CHECK_THROWS_AS(find_command(commands, {"check"}), Error);
+  beit::parse(commands[0], commands, {"--config", program.config("[data.check]\nrows = 7\n[train]\nlr = 1")});
+  CHECK(program.show.rows == 7);
+  CHECK(help(commands[0]).find("in a section [data.check]") != std::string::npos);
 }
 
 TEST_CASE("args: the nearest name is that of the smallest edit distance") {
