@@ -75,11 +75,14 @@ OptionList describe(LoadOptions&);
 
 /// Where images come from and what is done to them.
 struct DataOptions {
-  std::vector<std::string> data = {};      ///< folders, tar files
-  std::vector<std::string> val_data = {};  ///< likewise; for usage or accuracy after each epoch
-  int64_t workers = 2;                     ///< threads that decode
-  double min_crop = 0.2;                   ///< smallest share of the area that a random crop keeps; 1: no random crop
-  double color_jitter = 0.0;               ///< strength of brightness, contrast, saturation
+  std::vector<std::string> data = {};         ///< folders, lists, tar files, patterns
+  std::vector<std::string> data_weight = {};  ///< a number for each of `data`; none: every image once an epoch
+  std::vector<std::string> val_data = {};     ///< as `data`; for usage or accuracy after each epoch
+  std::string shuffle = "full";               ///< or shards
+  int64_t shuffle_window = 8192;              ///< images that a shuffle by shards mixes
+  int64_t workers = 2;                        ///< threads that decode
+  double min_crop = 0.2;      ///< smallest share of the area that a random crop keeps; 1: no random crop
+  double color_jitter = 0.0;  ///< strength of brightness, contrast, saturation
 };
 OptionList describe(DataOptions&);
 

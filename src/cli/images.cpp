@@ -1,12 +1,43 @@
 #include "cli/images.h"
 
+#include <sys/resource.h>
+
 #include "base/error.h"
 
 namespace beit {
+namespace {
+
+// Each archive of a set stays open, and systems give a program 1024 files unless it asks for more.
+void allow_many_files() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // where it is refused, opening says so
+}
+
+}  // namespace
 
 Dataset open_images(const std::vector<std::string>& paths, std::string_view flag) {
-  require(!paths.empty(), "{}: expected images, got none; set --{} PATH, a folder or tar file", flag, flag);
+  require(!paths.empty(), "{}: expected images, got none; set --{} PATH, a folder, list or tar file", flag, flag);
+  allow_many_files();
   return Dataset::open(std::vector<std::filesystem::path>(paths.begin(), paths.end()));
+}
+
+SamplerOptions sampler_options(const DataOptions& data, uint64_t seed) {
+  require(data.data_weight.empty() || data.data_weight.size() == data.data.size(),
+          "data-weight: expected one for each --data, got {} for {}; give --data-weight as often as --data",
+          data.data_weight.size(), data.data.size());
+  std::vector<double> weights;
+  for (const std::string& word : data.data_weight) {
+    double weight = 0;
+    set({.name = "data-weight", .value = &weight, .help = "", .range = {.least = 0, .without_least = true}}, {word},
+        "data-weight");
+    weights.push_back(weight);
+  }
+  return {.seed = seed,
+          .shuffle = data.shuffle == "shards" ? Shuffle::kShards : Shuffle::kFull,
+          .window = data.shuffle_window,
+          .weights = std::move(weights)};
 }
 
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& weights,

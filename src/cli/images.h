@@ -6,12 +6,18 @@
 #include <string_view>
 #include <vector>
 
+#include "base/config.h"
 #include "data/dataset.h"
+#include "data/sampler.h"
 
 namespace beit {
 
 /// Error that names the flag where there are no paths, else as Dataset::open().
 Dataset open_images(const std::vector<std::string>& paths, std::string_view flag);
+
+/// The order that --shuffle, --shuffle-window and --data-weight ask for. Error unless there are no weights or one
+/// positive number for each --data.
+SamplerOptions sampler_options(const DataOptions& data, uint64_t seed);
 
 /// Error where --output names a file that is also read: the file `weights` or anything in the folder `weights`, or one
 /// of `data`.
