@@ -27,6 +27,7 @@ void add(const Case& entry, const CaseOptions& options) {
                                [=](benchmark::State& state) {
                                  if (built != entry.name) {
                                    step = {};
+                                   options.counters->clear();
                                    step = entry.make(options);
                                    built = entry.name;
                                    step();
@@ -35,6 +36,7 @@ void add(const Case& entry, const CaseOptions& options) {
                                  for (auto _ : state) step();
                                  state.SetItemsProcessed(state.iterations() * options.batch_size);
                                  state.counters["peak_mib"] = peak_mib();
+                                 for (const auto& [name, value] : *options.counters) state.counters[name] = value;
                                })
       ->Iterations(1)
       ->Unit(benchmark::kMillisecond)
@@ -54,7 +56,9 @@ int run(int argc, char** argv) {
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   CLI::App app("Times the work of each command; flags of Google Benchmark (--benchmark_filter=REGEX, ...) serve too");
   app.add_option("--batch-size", options.batch_size, "images a step")->capture_default_str();
-  app.add_option("--images", options.images, "folder or tar file of the case `load`");
+  app.add_option("--images", options.images, "folder or tar file of the cases `load` and `load_exact`");
+  app.add_option("--image-size", options.image_size, "pixels of a side of their views")->capture_default_str();
+  app.add_option("--workers", options.workers, "their threads")->capture_default_str();
   app.add_option("--weights", options.weights, "file of the case `open`, a pre-training model of base size");
   app.add_option("--threads", threads, "threads that compute")->capture_default_str();
   CLI11_PARSE(app, count, words.data());
@@ -63,7 +67,7 @@ int run(int argc, char** argv) {
 
   for (const Case& entry : all_cases()) {
     const bool lacks_input =
-        (entry.name == "load" && options.images.empty()) || (entry.name == "open" && options.weights.empty());
+        (entry.name.starts_with("load") && options.images.empty()) || (entry.name == "open" && options.weights.empty());
     if (!lacks_input) add(entry, options);
   }
   benchmark::RunSpecifiedBenchmarks();

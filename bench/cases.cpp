@@ -8,8 +8,7 @@
 #include "core/mim.h"
 #include "core/teacher_clip.h"
 #include "core/tokenizer.h"
-#include "data/dataset.h"
-#include "data/image.h"
+#include "data/loader.h"
 #include "data/mask.h"
 #include "data/views.h"
 #include "io/weights.h"
@@ -106,26 +105,45 @@ Step open(const CaseOptions& options) {
   return [=]() mutable { load_state_dict_strict(*model, read_weights(options.weights).tensors, options.weights); };
 }
 
-Step load(const CaseOptions& options) {
+/// The loader as pre-training uses it, which works no further ahead than the batch that is asked for.
+Step load(const CaseOptions& options, Decoding decoding) {
   require(!options.images.empty(), "load: expected images, got none; set --images FOLDER|TAR");
   const std::vector<std::filesystem::path> sources{options.images};
   const auto dataset = std::make_shared<const Dataset>(Dataset::open(sources));
-  return [dataset, batch_size = options.batch_size, next = int64_t{0}]() mutable {
-    std::vector<torch::Tensor> images_CHW;
-    for (int64_t i = 0; i < batch_size; ++i, ++next) {
-      const int64_t index = next % dataset->size();
-      const auto pixels_HWC = decode_image(dataset->read(index), dataset->path(index));
-      Random random(/*seed=*/0, /*epoch=*/0, static_cast<uint64_t>(next), Purpose::kAugment);
-      images_CHW.push_back(pretraining_views(pixels_HWC, {}, random).student_CHW);
+  const ImageSize size{options.image_size, options.image_size};
+  const PretrainingViewOptions views{.student_size = size, .tokenizer_size = size, .decoding = decoding};
+  const auto transform = [views](EncodedImage& image, const SampleRequest& sample) -> Views {
+    Random random(/*seed=*/0, sample.epoch, static_cast<uint64_t>(sample.index), Purpose::kAugment);
+    const auto pair = pretraining_views(image, views, random, sample.output);
+    return {pair.student_CHW, pair.tokenizer_CHW};
+  };
+  const auto loader = std::make_shared<Loader>(
+      *dataset, transform,
+      LoaderOptions{.batch_size = options.batch_size, .workers = options.workers, .queued_batches = 1});
+  return [dataset, loader, counters = options.counters, epoch = int64_t{-1}, before = LoaderTimes{}]() mutable {
+    std::optional<Batch> batch = epoch < 0 ? std::nullopt : loader->next();
+    if (!batch) {
+      loader->start(++epoch);
+      batch = loader->next();
     }
-    torch::stack(images_CHW);
+    const LoaderTimes now = loader->times();
+    const double images = static_cast<double>(now.images - before.images) / 1e6;
+    (*counters)["read_us"] = (now.read_s - before.read_s) / images;
+    (*counters)["decode_us"] = (now.decode_s - before.decode_s) / images;
+    (*counters)["resize_us"] = (now.resize_s - before.resize_s) / images;
+    (*counters)["rest_us"] = (now.rest_s - before.rest_s) / images;
+    before = now;
   };
 }
+
+Step load_fast(const CaseOptions& options) { return load(options, Decoding::kFast); }
+Step load_exact(const CaseOptions& options) { return load(options, Decoding::kExact); }
 
 }  // namespace
 
 std::vector<Case> all_cases() {
-  return {{"vqkd", vqkd}, {"mim", mim}, {"tokenize", tokenize}, {"small", small}, {"open", open}, {"load", load}};
+  return {{"vqkd", vqkd}, {"mim", mim},        {"tokenize", tokenize},    {"small", small},
+          {"open", open}, {"load", load_fast}, {"load_exact", load_exact}};
 }
 
 }  // namespace beit

@@ -20,17 +20,19 @@ def printed_json(command, cwd=None):
 
 
 def ours(case, args, batch, threads):
-    """Median seconds a step, and MiB."""
+    """Median seconds a step, MiB, and microseconds an image by stage."""
     run = printed_json([args.program, f"--benchmark_filter=^{case}/", f"--benchmark_repetitions={args.steps}",
                         "--benchmark_report_aggregates_only=false", "--benchmark_format=json",
                         f"--batch-size={batch}", f"--images={args.images}", f"--threads={threads}"])
     steps = [step for step in run["benchmarks"] if step["run_type"] == "iteration"]
     assert len(steps) == args.steps and steps[0]["time_unit"] == "ms"
-    return median(step["real_time"] for step in steps) / 1e3, max(step["peak_mib"] for step in steps)
+    stages = {name[:-3]: median(step[name] for step in steps) for name in steps[0] if name.endswith("_us")}
+    return median(step["real_time"] for step in steps) / 1e3, max(step["peak_mib"] for step in steps), stages
 
 
 def theirs(case, args, batch, threads):
-    """Likewise."""
+    """Median seconds a step, and MiB."""
+    case = "load" if case == "load_exact" else case
     best = ["--attention", "sdpa", "--compile"] if args.best else []
     run = printed_json([args.python, "bench.py", "--case", case, "--batch", str(batch), "--steps", str(args.steps),
                         "--threads", str(threads), "--images", args.images, *best], cwd=args.oracle)
@@ -41,11 +43,11 @@ def main():
     images = root.parent / "shared/data/imagenet-sample"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=["vqkd", "mim", "tokenize", "load"],
-                        help="of vqkd mim tokenize small load; default: all but small")
+                        help="of vqkd mim tokenize small load load_exact; default: all but small and load_exact")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3, help="timed steps of each run, after two that warm up")
-    parser.add_argument("--batch", type=int, default=8, help="images a step; load takes 32")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="load takes 1")
+    parser.add_argument("--batch", type=int, default=8, help="images a step; load and load_exact take 32")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="load and load_exact take 1")
     parser.add_argument("--best", action="store_true", help="PyTorch with fused attention and torch.compile")
     parser.add_argument("--program", default=str(root / "build/release/bench/beit_bench"))
     parser.add_argument("--python", default=str(root / ".deps/python/bin/python"))
@@ -55,11 +57,15 @@ def main():
 
     print(f"{'case':<10}{'ours s':>10}{'PyTorch s':>11}{'ratio':>8}{'ours MiB':>10}{'PyTorch MiB':>13}", flush=True)
     for case in args.cases:
-        batch, threads = (32, 1) if case == "load" else (args.batch, args.threads)
+        batch, threads = (32, 1) if case.startswith("load") else (args.batch, args.threads)
         rounds = [(ours(case, args, batch, threads), theirs(case, args, batch, threads)) for _ in range(args.rounds)]
         print(f"{case:<10}{median(o[0] for o, t in rounds):>10.4f}{median(t[0] for o, t in rounds):>11.4f}"
               f"{median(t[0] / o[0] for o, t in rounds):>8.2f}{max(o[1] for o, t in rounds):>10.0f}"
               f"{max(t[1] for o, t in rounds):>13.0f}", flush=True)
+        stages = rounds[0][0][2]
+        if stages:
+            print("  microseconds an image: " + ", ".join(
+                f"{name} {median(o[2][name] for o, t in rounds):.0f}" for name in stages), flush=True)
 
 
 if __name__ == "__main__":

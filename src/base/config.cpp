@@ -234,6 +234,14 @@ OptionList describe(DataOptions& o) {
        .value = &o.color_jitter,
        .help = "strength of brightness, contrast, saturation; 0: none",
        .range = kFrom0},
+      {.name = "decode",
+       .value = &o.decode,
+       .help = "JPEG for random crops: fast takes the part and scale that a crop needs, exact all pixels, as Pillow",
+       .choices = {"fast", "exact"}},
+      {.name = "max-damaged",
+       .value = &o.max_damaged,
+       .help = "largest share of images that cannot be read and are replaced; above it training stops",
+       .range = {.least = 0, .most = 1}},
   };
 }
 

@@ -83,6 +83,8 @@ struct DataOptions {
   int64_t workers = 2;                        ///< threads that decode
   double min_crop = 0.2;      ///< smallest share of the area that a random crop keeps; 1: no random crop
   double color_jitter = 0.0;  ///< strength of brightness, contrast, saturation
+  std::string decode = "fast";  ///< of random crops; or exact, as Pillow
+  double max_damaged = 0.01;    ///< share of damaged samples above which training stops
 };
 OptionList describe(DataOptions&);
 

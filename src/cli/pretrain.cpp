@@ -48,7 +48,11 @@ struct Pretrain {
     const Dataset images = open_images(data.data, "data");
     const auto seed = static_cast<uint64_t>(train.seed);
     Loader loader(images, pretrain_transform(model, choice, data, seed),
-                  {.batch_size = train.batch_size, .workers = data.workers, .seed = seed});
+                  {.batch_size = train.batch_size,
+                   .workers = data.workers,
+                   .seed = seed,
+                   .max_damaged = data.max_damaged,
+                   .pin_memory = device.is_cuda()});
     const Plan steps = plan(train, loader.batches(), train.lr);
     Run folder(train.output, config_toml("pretrain", options()), config_metadata("pretrain", options()));
     const auto state = folder.resume_state(train.resume);

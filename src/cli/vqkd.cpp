@@ -33,8 +33,8 @@ struct Vqkd {
 
   OptionList options() {
     return join({describe(model), describe(codebook), describe(teacher),
-                 pick(describe(data), {"data", "val-data", "workers", "min-crop"}), describe(train),
-                 describe(runtime)});
+                 pick(describe(data), {"data", "val-data", "workers", "min-crop", "decode", "max-damaged"}),
+                 describe(train), describe(runtime)});
   }
 
   void run() {
@@ -46,7 +46,11 @@ struct Vqkd {
     const Dataset images = open_images(data.data, "data");
     const auto seed = static_cast<uint64_t>(train.seed);
     Loader loader(images, vqkd_transform(model, data, seed),
-                  {.batch_size = train.batch_size, .workers = data.workers, .seed = seed});
+                  {.batch_size = train.batch_size,
+                   .workers = data.workers,
+                   .seed = seed,
+                   .max_damaged = data.max_damaged,
+                   .pin_memory = device.is_cuda()});
     // The learning rate is that of 128 images a step.
     const Plan steps = plan(train, loader.batches(), train.lr * static_cast<double>(train.batch_size) / 128.0);
     Run folder(train.output, config_toml("vqkd", options()), config_metadata("vqkd", options()));

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "data/image.h"
+#include "data/pixel_rows.h"
 
 namespace beit {
 namespace {
@@ -110,20 +111,18 @@ void color_jitter_(const torch::Tensor& pixels_HWC, double strength, Random& ran
 
 torch::Tensor to_float(const torch::Tensor& pixels_HWC, const PixelScale& scale, bool mirrored) {
   require_pixels(pixels_HWC, "to_float");
-  std::array<std::array<float, 256>, 3> table{};
-  for (size_t c = 0; c < 3; ++c) {
-    for (size_t value = 0; value < 256; ++value) {
-      table[c][value] = (static_cast<float>(value) / 255.0F - scale.mean[c]) / scale.std[c];
-    }
-  }
   const int64_t height = pixels_HWC.size(0), width = pixels_HWC.size(1), area = height * width;
   auto out_CHW = torch::empty({3, height, width}, torch::kFloat32);
   const auto* in = pixels_HWC.const_data_ptr<uint8_t>();
   auto* out = out_CHW.mutable_data_ptr<float>();
+  std::vector<uint8_t> planes(static_cast<size_t>(3 * width));
   for (int64_t y = 0; y < height; ++y) {
-    for (int64_t x = 0; x < width; ++x, in += 3) {
-      const int64_t at = y * width + (mirrored ? width - 1 - x : x);
-      for (size_t c = 0; c < 3; ++c) out[static_cast<int64_t>(c) * area + at] = table[c][in[c]];
+    row_kernels().split(in + y * width * 3, width, planes.data());
+    for (size_t c = 0; c < 3; ++c) {
+      const auto plane = std::span(planes).subspan(c * static_cast<size_t>(width), static_cast<size_t>(width));
+      if (mirrored) std::ranges::reverse(plane);
+      row_kernels().to_float(plane.data(), width, scale.mean[c], scale.std[c],
+                             out + static_cast<int64_t>(c) * area + y * width);
     }
   }
   return out_CHW;

@@ -35,7 +35,7 @@ ImageFormat image_format(std::span<const uint8_t> bytes) {
 
 torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name) {
   switch (image_format(bytes)) {
-    case ImageFormat::kJpeg: return decode_jpeg(bytes, name);
+    case ImageFormat::kJpeg: return JpegFile(bytes, name).decode();
     case ImageFormat::kPng: return decode_png(bytes, name);
     case ImageFormat::kWebp: return decode_webp(bytes, name);
     case ImageFormat::kGif: return decode_gif(bytes, name);

@@ -4,6 +4,8 @@
 #include <jpeglib.h>
 #include <stdio.h>  // jpeglib.h wants FILE
 
+#include <algorithm>
+#include <cmath>
 #include <csetjmp>
 #include <string>
 #include <vector>
@@ -31,50 +33,6 @@ void on_message(j_common_ptr info, int level) {
   if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
 }
 
-// libjpeg leaves by a long jump. So each step is a function of its own that owns nothing, and tells by its result
-// whether it came to its end.
-class JpegReader {
- public:
-  JpegReader() {
-    info_.err = jpeg_std_error(&errors_.manager);
-    errors_.manager.error_exit = on_error;
-    errors_.manager.emit_message = on_message;
-  }
-  ~JpegReader() { jpeg_destroy_decompress(&info_); }
-  JpegReader(const JpegReader&) = delete;
-  JpegReader& operator=(const JpegReader&) = delete;
-
-  bool read_header(std::span<const uint8_t> bytes) {
-    if (setjmp(errors_.caller) != 0) return false;
-    jpeg_create_decompress(&info_);
-    jpeg_mem_src(&info_, bytes.data(), bytes.size());
-    jpeg_read_header(&info_, TRUE);
-    info_.out_color_space = info_.num_components == 4 ? JCS_CMYK : JCS_RGB;
-    return true;
-  }
-
-  bool read_rows(uint8_t* pixels) {
-    if (setjmp(errors_.caller) != 0) return false;
-    jpeg_start_decompress(&info_);
-    const size_t row_bytes = size_t{info_.output_width} * static_cast<size_t>(info_.output_components);
-    while (info_.output_scanline < info_.output_height) {
-      JSAMPROW row = pixels + info_.output_scanline * row_bytes;
-      jpeg_read_scanlines(&info_, &row, 1);
-    }
-    jpeg_finish_decompress(&info_);
-    return true;
-  }
-
-  int64_t height() const { return info_.image_height; }
-  int64_t width() const { return info_.image_width; }
-  bool is_cmyk() const { return info_.num_components == 4; }
-  const char* error() const { return errors_.text; }
-
- private:
-  jpeg_decompress_struct info_{};
-  JpegErrors errors_{};
-};
-
 // Files with four components hold inverted ink, as Adobe's programs write it.
 void cmyk_to_rgb(const std::vector<uint8_t>& cmyk, uint8_t* rgb) {
   for (size_t i = 0; i < cmyk.size(); i += 4) {
@@ -88,22 +46,132 @@ void cmyk_to_rgb(const std::vector<uint8_t>& cmyk, uint8_t* rgb) {
 
 }  // namespace
 
-torch::Tensor decode_jpeg(std::span<const uint8_t> bytes, std::string_view name) {
-  const auto damaged = [&](const JpegReader& reader) {
-    fail("{}: expected a whole JPEG image, got: {}; it is damaged or truncated", name, reader.error());
-  };
-  JpegReader reader;
-  if (!reader.read_header(bytes)) damaged(reader);
-  require_size(reader.height(), reader.width(), name);
-  auto pixels_HWC = torch::empty({reader.height(), reader.width(), 3}, torch::kUInt8);
-  if (reader.is_cmyk()) {
-    std::vector<uint8_t> cmyk(static_cast<size_t>(reader.height() * reader.width() * 4));
-    if (!reader.read_rows(cmyk.data())) damaged(reader);
-    cmyk_to_rgb(cmyk, pixels_HWC.mutable_data_ptr<uint8_t>());
-  } else if (!reader.read_rows(pixels_HWC.mutable_data_ptr<uint8_t>())) {
-    damaged(reader);
+// libjpeg leaves by a long jump. So each step is a function of its own that owns nothing, and tells by its result
+// whether it came to its end.
+class JpegFile::Reader {
+ public:
+  explicit Reader(std::span<const uint8_t> bytes) : bytes_(bytes) {
+    info_.err = jpeg_std_error(&errors_.manager);
+    errors_.manager.error_exit = on_error;
+    errors_.manager.emit_message = on_message;
   }
-  return pixels_HWC;
+  ~Reader() { jpeg_destroy_decompress(&info_); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  bool read_header() {
+    if (setjmp(errors_.caller) != 0) return false;
+    if (info_.mem == nullptr) jpeg_create_decompress(&info_);
+    jpeg_abort_decompress(&info_);
+    jpeg_mem_src(&info_, bytes_.data(), bytes_.size());
+    jpeg_read_header(&info_, TRUE);
+    info_.out_color_space = is_cmyk() ? JCS_CMYK : JCS_RGB;
+    fresh_ = true;
+    return true;
+  }
+
+  /// Whether the mark of the end stands somewhere after the header. A scan's bytes never look like it.
+  bool has_end() const {
+    const auto scan = bytes_.last(info_.src->bytes_in_buffer);
+    for (size_t i = scan.size(); i >= 2; --i) {
+      if (scan[i - 2] == 0xff && scan[i - 1] == JPEG_EOI) return true;
+    }
+    return false;
+  }
+
+  /// `left` and `width` come back as what will be decoded, a little more.
+  bool start(unsigned eighths, unsigned& left, unsigned& width) {
+    if (setjmp(errors_.caller) != 0) return false;
+    fresh_ = false;
+    info_.scale_num = eighths;
+    info_.scale_denom = 8;
+    jpeg_start_decompress(&info_);
+    if (width < info_.output_width) jpeg_crop_scanline(&info_, &left, &width);
+    return true;
+  }
+
+  /// Rows [top, top + rows).
+  bool read_rows(unsigned top, unsigned rows, uint8_t* pixels) {
+    if (setjmp(errors_.caller) != 0) return false;
+    if (top > 0) jpeg_skip_scanlines(&info_, top);
+    const size_t row_bytes = size_t{info_.output_width} * static_cast<size_t>(info_.output_components);
+    while (info_.output_scanline < top + rows) {
+      JSAMPROW row = pixels + (info_.output_scanline - top) * row_bytes;
+      jpeg_read_scanlines(&info_, &row, 1);
+    }
+    return true;
+  }
+
+  bool fresh() const { return fresh_; }
+  int64_t height() const { return info_.image_height; }
+  int64_t width() const { return info_.image_width; }
+  bool is_cmyk() const { return info_.num_components == 4; }
+  const char* error() const { return errors_.text; }
+
+ private:
+  std::span<const uint8_t> bytes_;
+  jpeg_decompress_struct info_{};
+  JpegErrors errors_{};
+  bool fresh_ = false;  // the header is read, and nothing after it
+};
+
+JpegFile::JpegFile(std::span<const uint8_t> bytes, std::string_view name)
+    : reader_(std::make_unique<Reader>(bytes)), name_(name) {
+  if (!reader_->read_header()) damaged();
+  require_size(reader_->height(), reader_->width(), name_);
+  require(reader_->has_end(), "{}: expected a whole JPEG image, got one without an end; it is truncated", name_);
+}
+
+JpegFile::~JpegFile() = default;
+JpegFile::JpegFile(JpegFile&&) noexcept = default;
+JpegFile& JpegFile::operator=(JpegFile&&) noexcept = default;
+
+ImageSize JpegFile::size() const { return {reader_->height(), reader_->width()}; }
+
+void JpegFile::damaged() const {
+  fail("{}: expected a whole JPEG image, got: {}; it is damaged or truncated", name_, reader_->error());
+}
+
+torch::Tensor JpegFile::decode() { return decode({0, 0, reader_->height(), reader_->width()}).pixels_HWC; }
+
+DecodedPart JpegFile::decode(const Box& part) { return decode(part, 8U); }
+
+DecodedPart JpegFile::decode(const Box& part, const ImageSize& at_least) {
+  unsigned eighths = 1;
+  while (eighths < 8 && (part.height * eighths < at_least.height * 8 || part.width * eighths < at_least.width * 8)) {
+    eighths *= 2;
+  }
+  return decode(part, eighths);
+}
+
+DecodedPart JpegFile::decode(const Box& part, unsigned eighths) {
+  require(part.top >= 0 && part.left >= 0 && part.height > 0 && part.width > 0 &&
+              part.top + part.height <= reader_->height() && part.left + part.width <= reader_->width(),
+          "{}: expected a part within {} x {}, got {} x {} from {}, {} on", name_, reader_->height(), reader_->width(),
+          part.height, part.width, part.top, part.left);
+  if (!reader_->fresh() && !reader_->read_header()) damaged();
+  const auto down = [&](int64_t at) { return static_cast<unsigned>(at * eighths / 8); };
+  const auto up = [&](int64_t at, int64_t most) {
+    return static_cast<unsigned>((std::min(at, most) * eighths + 7) / 8);
+  };
+  // Upsampling of colours looks a pixel further, which must not be the edge of what is decoded.
+  constexpr int64_t kMargin = 16;
+  const unsigned top = down(part.top);
+  const unsigned bottom = up(part.top + part.height, reader_->height());
+  unsigned left = down(std::max<int64_t>(0, part.left - kMargin));
+  unsigned width = up(part.left + part.width + kMargin, reader_->width()) - left;
+  if (!reader_->start(eighths, left, width)) damaged();
+
+  DecodedPart decoded{torch::empty({bottom - top, width, 3}, torch::kUInt8), eighths / 8.0, top, left};
+  auto* pixels = decoded.pixels_HWC.mutable_data_ptr<uint8_t>();
+  if (reader_->is_cmyk()) {
+    std::vector<uint8_t> cmyk(size_t{bottom - top} * width * 4);
+    if (!reader_->read_rows(top, bottom - top, cmyk.data())) damaged();
+    cmyk_to_rgb(cmyk, pixels);
+  } else if (!reader_->read_rows(top, bottom - top, pixels)) {
+    damaged();
+  }
+  return decoded;
 }
 
 }  // namespace beit

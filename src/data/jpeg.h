@@ -1,15 +1,52 @@
-// JPEG through libjpeg: slow integer DCT and smooth upsampling, as Pillow decodes.
+// JPEG through libjpeg-turbo: slow integer DCT and smooth upsampling, as Pillow decodes.
 #pragma once
 
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <string_view>
+#include <string>
+
+#include "data/box.h"
 
 namespace beit {
 
-/// As decode_image(), for bytes that start like a JPEG file.
-torch::Tensor decode_jpeg(std::span<const uint8_t> bytes, std::string_view name);
+/// Pixels of an image, or of a part of it, or of that at a smaller scale.
+struct DecodedPart {
+  torch::Tensor pixels_HWC;
+  double scale = 1.0;         ///< pixels a pixel of the image
+  int64_t top = 0, left = 0;  ///< of the first pixel, at that scale
+};
+
+/// The bytes must outlive it. Used by one thread.
+class JpegFile {
+ public:
+  /// Reads the header. Error naming `name` where that or the file's end is missing, or the image is too large.
+  JpegFile(std::span<const uint8_t> bytes, std::string_view name);
+  ~JpegFile();
+  JpegFile(JpegFile&&) noexcept;
+  JpegFile& operator=(JpegFile&&) noexcept;
+
+  ImageSize size() const;
+
+  /// All of the pixels. Error where they do not decode.
+  torch::Tensor decode();
+
+  /// At least the pixels that touch `part`, those of decode(). Saves the work on columns and rows that are not wanted.
+  DecodedPart decode(const Box& part);
+
+  /// Likewise, from a DCT of fewer coefficients: 1/8, 1/4 or 1/2 of the size where `part` is still `at_least` that size
+  /// then. (Other scales decode slower than all of the pixels do.)
+  DecodedPart decode(const Box& part, const ImageSize& at_least);
+
+ private:
+  class Reader;
+  [[noreturn]] void damaged() const;
+  DecodedPart decode(const Box& part, unsigned eighths);
+
+  std::unique_ptr<Reader> reader_;
+  std::string name_;
+};
 
 }  // namespace beit

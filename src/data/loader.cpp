@@ -3,26 +3,29 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "data/image.h"
 
 namespace beit {
 namespace {
 
 constexpr int64_t kMostReplacements = 1000;  // tries before the data are given up
+constexpr int64_t kLeastDrawn = 100;         // samples before their damaged share is judged
+constexpr int64_t kMostNamed = 20;           // damaged images in an Error
 
 void copy_row(const torch::Tensor& view, const torch::Tensor& batch, int64_t row) {
   require(view.is_contiguous() && view.scalar_type() == batch.scalar_type() && view.sizes() == batch.sizes().slice(1),
           "loader: expected views of one shape and dtype, [{}] of {}, got [{}] of {}",
           fmt::join(batch.sizes().slice(1), ", "), c10::toString(batch.scalar_type()), fmt::join(view.sizes(), ", "),
           c10::toString(view.scalar_type()));
+  auto* to = static_cast<std::byte*>(batch.mutable_data_ptr()) + static_cast<size_t>(row) * view.nbytes();
+  if (view.const_data_ptr() == to) return;  // written there by the transform
   // memcpy, not copy_(), which would start LibTorch's threads in each of ours.
-  std::memcpy(static_cast<std::byte*>(batch.mutable_data_ptr()) + static_cast<size_t>(row) * view.nbytes(),
-              view.const_data_ptr(), view.nbytes());
+  std::memcpy(to, view.const_data_ptr(), view.nbytes());
 }
 
 // Leaves out the rows of samples that were skipped.
@@ -41,6 +44,12 @@ Loader::Loader(const Dataset& dataset, Transform transform, LoaderOptions option
   require(options_.batch_size > 0 && options_.workers > 0 && options_.queued_batches > 0,
           "loader: expected batch size, workers and queued batches of at least 1, got {}, {} and {}",
           options_.batch_size, options_.workers, options_.queued_batches);
+  require(options_.rank >= 0 && options_.rank < options_.ranks && options_.batch_size % options_.ranks == 0,
+          "loader: expected a batch size that is a multiple of the ranks, and a rank below them, got {}, {} and {}; "
+          "change --batch-size",
+          options_.batch_size, options_.ranks, options_.rank);
+  require(options_.max_damaged >= 0.0 && options_.max_damaged <= 1.0,
+          "loader: expected a largest share of damaged samples in [0, 1], got {}", options_.max_damaged);
   require(dataset_.size() > 0, "loader: expected at least one image, got an empty dataset");
   require(batches() > 0, "loader: expected at least one batch of {} images, got {} images; make the batch smaller",
           options_.batch_size, dataset_.size());
@@ -48,17 +57,38 @@ Loader::Loader(const Dataset& dataset, Transform transform, LoaderOptions option
 
 Loader::~Loader() { stop(); }
 
-int64_t Loader::batches() const {
-  return (dataset_.size() + (options_.drop_last ? 0 : options_.batch_size - 1)) / options_.batch_size;
+// Of the epoch, this rank's.
+int64_t Loader::samples() const {
+  const int64_t size = dataset_.size(), all = options_.drop_last ? size - size % options_.batch_size : size;
+  return (all - options_.rank + options_.ranks - 1) / options_.ranks;
 }
 
-int64_t Loader::rows_of(int64_t batch) const {
-  return std::min(options_.batch_size, dataset_.size() - batch * options_.batch_size);
+int64_t Loader::batches() const { return (samples() + rows() - 1) / rows(); }
+
+// The one place that says which images this rank's samples are, and in which order.
+std::vector<int64_t> Loader::order_of(uint64_t epoch) const {
+  std::vector<int64_t> all;
+  if (options_.shuffle) {
+    all = Random(options_.seed, epoch, 0, Purpose::kOrder).permutation(dataset_.size());
+  } else {
+    all.resize(static_cast<size_t>(dataset_.size()));
+    std::iota(all.begin(), all.end(), int64_t{0});
+  }
+  if (options_.ranks == 1) return all;
+  std::vector<int64_t> own(static_cast<size_t>(samples()));
+  for (size_t i = 0; i < own.size(); ++i)
+    own[i] = all[i * static_cast<size_t>(options_.ranks) + static_cast<size_t>(options_.rank)];
+  return own;
 }
 
 int64_t Loader::damaged() const {
   const std::lock_guard lock(mutex_);
   return std::ssize(damaged_);
+}
+
+LoaderTimes Loader::times() const {
+  const std::lock_guard lock(mutex_);
+  return times_;
 }
 
 void Loader::start(int64_t epoch, int64_t first_batch) {
@@ -67,15 +97,13 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
           first_batch);
   stop();
   epoch_ = static_cast<uint64_t>(epoch);
-  if (options_.shuffle) {
-    order_ = Random(options_.seed, epoch_, 0, Purpose::kOrder).permutation(dataset_.size());
-  } else {
-    order_.resize(static_cast<size_t>(dataset_.size()));
-    std::iota(order_.begin(), order_.end(), int64_t{0});
-  }
+  order_ = order_of(epoch_);
   slots_.clear();
   first_slot_ = first_batch;
-  next_sample_ = first_batch * options_.batch_size;
+  next_sample_ = first_batch * rows();
+  first_batch_ = first_batch;
+  drawn_ = 0;
+  replaced_.clear();
   stopping_ = false;
   for (int64_t i = 0; i < options_.workers; ++i) workers_.emplace_back([this] { work(); });
 }
@@ -93,41 +121,76 @@ void Loader::stop() {
 // A sample at a time, in order: the batch that is due first is also finished first.
 void Loader::work() {
   const torch::NoGradGuard no_grad;
-  const int64_t samples = std::min(batches() * options_.batch_size, dataset_.size());
+  const int64_t end = samples();
+  StageClock clock;
   std::unique_lock lock(mutex_);
   while (true) {
     room_.wait(lock, [&] {
-      return stopping_ || next_sample_ >= samples ||
-             next_sample_ / options_.batch_size < first_slot_ + options_.queued_batches;
+      return stopping_ || next_sample_ >= end || next_sample_ / rows() < first_slot_ + options_.queued_batches;
     });
-    if (stopping_ || next_sample_ >= samples) return;
-    const int64_t sample = next_sample_++, batch = sample / options_.batch_size;
-    if (batch == first_slot_ + std::ssize(slots_)) slots_.push_back({.rows = rows_of(batch)});
+    if (stopping_ || next_sample_ >= end) return;
+    const int64_t sample = next_sample_++, batch = sample / rows();
+    if (batch == first_slot_ + std::ssize(slots_)) {
+      const int64_t held = std::min(rows(), end - batch * rows());
+      slots_.push_back({.rows = held});
+      slots_.back().batch = allocate(held);
+    }
     Slot& slot = slots_[static_cast<size_t>(batch - first_slot_)];
     lock.unlock();
-    fill(slot, sample % options_.batch_size, order_[static_cast<size_t>(sample)]);
+    fill(slot, sample % rows(), order_[static_cast<size_t>(sample)], clock);
     lock.lock();
+    times_ += std::exchange(clock.times, {});
     if (--slot.missing == 0) ready_.notify_one();
   }
 }
 
-void Loader::fill(Slot& slot, int64_t row, int64_t index) try {
-  const Sample sample = load(index);
+// With the lock held. Before the first sample, nothing is known of its views.
+Batch Loader::allocate(int64_t rows) {
+  Batch batch;
+  batch.indices_B = torch::empty({rows}, torch::kInt64);
+  batch.labels_B = torch::empty({rows}, torch::kInt64);
+  for (const Layout& layout : layouts_) batch.views.push_back(allocate_view(rows, layout));
+  return batch;
+}
+
+torch::Tensor Loader::allocate_view(int64_t rows, const Layout& layout) {
+  std::vector<int64_t> sizes{rows};
+  sizes.insert(sizes.end(), layout.sizes.begin(), layout.sizes.end());
+  if (options_.pin_memory && torch::cuda::is_available()) {  // LibTorch keeps such memory by itself
+    return torch::empty(sizes, torch::TensorOptions(layout.dtype).pinned_memory(true));
+  }
+  // Fresh memory costs as much as the copy of a view does.
+  for (auto& view : spare_) {
+    const bool free = view.use_count() == 1 && view.storage().use_count() == 1;
+    if (free && view.sizes() == sizes && view.scalar_type() == layout.dtype) return view;
+  }
+  auto view = torch::empty(sizes, layout.dtype);
+  const auto kept = static_cast<size_t>((options_.queued_batches + 1) * std::ssize(layouts_));
+  if (spare_.size() >= kept) spare_.erase(spare_.begin());
+  spare_.push_back(view);
+  return view;
+}
+
+void Loader::fill(Slot& slot, int64_t row, int64_t index, StageClock& clock) try {
+  clock.start();
+  ViewOutput output{.clock = &clock};
   Batch batch;  // shares the slot's tensors: filled here without the lock
   {
     const std::lock_guard lock(mutex_);
-    if (!slot.batch.indices_B.defined()) {
-      slot.batch.indices_B = torch::empty({slot.rows}, torch::kInt64);
-      slot.batch.labels_B = torch::empty({slot.rows}, torch::kInt64);
+    batch = slot.batch;
+  }
+  for (const auto& view : batch.views) output.rows.push_back(view[row]);
+  const Sample sample = load(index, output);
+  if (sample.index != index || batch.views.empty()) {
+    const std::lock_guard lock(mutex_);
+    if (sample.index != index) slot.damaged.push_back(index);
+    if (layouts_.empty()) {
+      for (const auto& view : sample.views) layouts_.push_back({view.sizes().vec(), view.scalar_type()});
     }
     if (slot.batch.views.empty()) {
-      for (const auto& view : sample.views) {
-        auto shape = view.sizes().vec();
-        shape.insert(shape.begin(), slot.rows);
-        slot.batch.views.push_back(torch::empty(shape, view.options()));
-      }
+      for (const Layout& layout : layouts_) slot.batch.views.push_back(allocate_view(slot.rows, layout));
     }
-    batch = slot.batch;
+    batch.views = slot.batch.views;
   }
   batch.indices_B.mutable_data_ptr<int64_t>()[row] = sample.index;
   batch.labels_B.mutable_data_ptr<int64_t>()[row] = sample.index < 0 ? -1 : dataset_.label(sample.index);
@@ -135,6 +198,8 @@ void Loader::fill(Slot& slot, int64_t row, int64_t index) try {
   require(sample.views.size() == batch.views.size(), "loader: expected {} views, got {}", batch.views.size(),
           sample.views.size());
   for (size_t i = 0; i < batch.views.size(); ++i) copy_row(sample.views[i], batch.views[i], row);
+  clock.end(&LoaderTimes::rest_s);
+  ++clock.times.images;
 } catch (...) {
   const std::lock_guard lock(mutex_);
   if (slot.error && slot.error_row < row) return;  // the first row's error, whichever thread was faster
@@ -142,32 +207,54 @@ void Loader::fill(Slot& slot, int64_t row, int64_t index) try {
   slot.error_row = row;
 }
 
-Loader::Sample Loader::load(int64_t index) {
-  if (auto sample = try_load(index)) return std::move(*sample);
+Loader::Sample Loader::load(int64_t index, const ViewOutput& output) {
+  if (auto sample = try_load(index, output)) return std::move(*sample);
   if (options_.on_damage == OnDamage::kSkip) return {};
   const int64_t first =
       Random(options_.seed, epoch_, static_cast<uint64_t>(index), Purpose::kReplace).integer(0, dataset_.size());
   const int64_t tries = std::min(dataset_.size(), kMostReplacements);
   for (int64_t i = 0; i < tries; ++i) {
-    if (auto sample = try_load((first + i) % dataset_.size())) return std::move(*sample);
+    if (auto sample = try_load((first + i) % dataset_.size(), output)) return std::move(*sample);
   }
   fail("{}: expected a readable image in its place, got {} damaged ones in a row; check the data", dataset_.path(index),
        tries);
 }
 
 // Nothing where the image is damaged, which is noted.
-std::optional<Loader::Sample> Loader::try_load(int64_t index) try {
-  const auto pixels_HWC = decode_image(dataset_.read(index), dataset_.path(index));
+std::optional<Loader::Sample> Loader::try_load(int64_t index, const ViewOutput& output) try {
+  const std::string& path = dataset_.path(index);
+  const auto bytes = dataset_.read(index);
+  output.clock->end(&LoaderTimes::read_s);
+  EncodedImage image(bytes, path);
   try {
-    return Sample{transform_(pixels_HWC, epoch_, index), index};
+    return Sample{transform_(image, {epoch_, index, output}), index};
   } catch (const Error& error) {
-    fail("{}: {}", dataset_.path(index), error.what());
+    if (std::string_view(error.what()).starts_with(path)) throw;  // of the decoder
+    fail("{}: {}", path, error.what());
   }
 } catch (const Error& error) {
   if (options_.on_damage == OnDamage::kFail) throw;
   const std::lock_guard lock(mutex_);
   if (damaged_.insert(index).second) log().warn("{}", error.what());
   return std::nullopt;
+}
+
+// In the order of the batches, so that the number of threads does not decide when to stop.
+void Loader::check_damaged(const Slot& slot) {
+  if (options_.on_damage != OnDamage::kReplace) return;
+  drawn_ += slot.rows;
+  replaced_.insert(replaced_.end(), slot.damaged.begin(), slot.damaged.end());
+  const bool whole_epoch = first_slot_ == batches() && first_batch_ == 0;
+  if (drawn_ < kLeastDrawn && !whole_epoch) return;
+  if (static_cast<double>(replaced_.size()) <= options_.max_damaged * static_cast<double>(drawn_)) return;
+  std::ranges::sort(replaced_);
+  std::string names;
+  for (size_t i = 0; i < std::min<size_t>(replaced_.size(), kMostNamed); ++i) {
+    names += fmt::format("{}'{}'", i > 0 ? ", " : "", dataset_.path(replaced_[i]));
+  }
+  fail("data: expected at most {:g}% damaged images, got {} of {}: {}{}; repair or remove them, or set --max-damaged",
+       100.0 * options_.max_damaged, replaced_.size(), drawn_, names,
+       std::ssize(replaced_) > kMostNamed ? ", ..." : "");
 }
 
 std::optional<Batch> Loader::next() {
@@ -184,6 +271,12 @@ std::optional<Batch> Loader::next() {
     if (slot.error) {
       stop();
       std::rethrow_exception(slot.error);
+    }
+    try {
+      check_damaged(slot);
+    } catch (const Error&) {
+      stop();
+      throw;
     }
     drop_skipped_rows(slot.batch);
     if (slot.batch.indices_B.size(0) > 0) return std::move(slot.batch);

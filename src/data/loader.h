@@ -1,6 +1,6 @@
 // Batches of views in the background: threads read, decode and transform images, the caller takes batches in order.
 // What a batch holds depends on (seed, epoch, batch) only, not on the number of threads nor on where the epoch is
-// entered.
+// entered; the ranks' parts of a batch are together what one rank alone would have.
 #pragma once
 
 #include <torch/torch.h>
@@ -17,16 +17,27 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/encoded_image.h"
+#include "data/stage_times.h"
+#include "data/views.h"
 
 namespace beit {
 
 /// One sample: always the same number of contiguous CPU tensors, each of the same shape and dtype for all samples.
 using Views = std::vector<torch::Tensor>;
 
+/// Which sample a transform is to make.
+struct SampleRequest {
+  uint64_t epoch = 0;
+  int64_t index = 0;  ///< of the image in the dataset
+  ViewOutput output =
+      {};  ///< its rows are the batch's: what is written there need not be copied. At first there are none.
+};
+
 /// Makes a sample of an image. Called by several threads at once, without gradients; random numbers come from a stream
 /// of its own (seed, epoch, index). An Error says that the image is of no use: it counts as damaged. It should not use
 /// LibTorch's parallel operations: each thread would start its own.
-using Transform = std::function<Views(const torch::Tensor& pixels_HWC, uint64_t epoch, int64_t index)>;
+using Transform = std::function<Views(EncodedImage& image, const SampleRequest& sample)>;
 
 /// What happens to an image that cannot be read, decoded or transformed.
 enum class OnDamage {
@@ -36,13 +47,16 @@ enum class OnDamage {
 };
 
 struct LoaderOptions {
-  int64_t batch_size = 64;
-  int64_t workers = 2;  ///< threads
+  int64_t batch_size = 64;      ///< images of all ranks together
+  int64_t rank = 0, ranks = 1;  ///< takes the samples of the epoch whose number modulo `ranks` is `rank`
+  int64_t workers = 2;          ///< threads
   uint64_t seed = 0;
   bool shuffle = true;    ///< another order in each epoch; else the dataset's
   bool drop_last = true;  ///< leave out an incomplete last batch
   OnDamage on_damage = OnDamage::kReplace;
+  double max_damaged = 0.01;   ///< with kReplace, the largest share of damaged samples, in [0, 1]; above it, an Error
   int64_t queued_batches = 4;  ///< held in memory at most, those in work among them; besides, one image a worker
+  bool pin_memory = false;     ///< batches in memory from which a GPU copies while it computes; without a GPU, plain
 };
 
 struct Batch {
@@ -54,13 +68,13 @@ struct Batch {
 /// Used by one thread. The dataset must outlive it.
 class Loader {
  public:
-  /// Error where the options make no batch.
+  /// Error where the options make no batch, and where ranks would have parts of unlike size.
   Loader(const Dataset& dataset, Transform transform, LoaderOptions options);
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  /// Of a whole epoch.
+  /// Of a whole epoch. Of an incomplete last batch, a rank may have no part.
   int64_t batches() const;
 
   /// Starts work on an epoch from its batch number `first_batch` on; leaves off what was in work.
@@ -68,17 +82,23 @@ class Loader {
 
   /// The next batch, as soon as it is ready; nothing after the last. An error of a worker is thrown when its batch is
   /// due, with the image's path where it is an Error; after that, start() again. With kSkip, batches without rows do
-  /// not come.
+  /// not come. With kReplace, an Error that lists them where more than `max_damaged` of this rank's samples since
+  /// start() were damaged: asked after each batch once there were a hundred of them, and at the end of an epoch that
+  /// was entered at its beginning.
   std::optional<Batch> next();
 
   /// Images found damaged so far. Each is named in the log once.
   int64_t damaged() const;
 
+  /// Work since the loader was made.
+  LoaderTimes times() const;
+
  private:
   struct Slot {
     int64_t rows = 0;
     Batch batch = {};
-    int64_t missing = rows;  ///< samples still in work
+    int64_t missing = rows;             ///< samples still in work
+    std::vector<int64_t> damaged = {};  ///< samples that were replaced, by their image
     std::exception_ptr error = nullptr;
     int64_t error_row = 0;
   };
@@ -86,13 +106,22 @@ class Loader {
     Views views;  ///< none: left out
     int64_t index = -1;
   };
+  struct Layout {  ///< of a view
+    std::vector<int64_t> sizes;
+    torch::ScalarType dtype;
+  };
 
   void stop();
   void work();
-  void fill(Slot& slot, int64_t row, int64_t index);
-  Sample load(int64_t index);
-  std::optional<Sample> try_load(int64_t index);
-  int64_t rows_of(int64_t batch) const;
+  void fill(Slot& slot, int64_t row, int64_t index, StageClock& clock);
+  Sample load(int64_t index, const ViewOutput& output);
+  std::optional<Sample> try_load(int64_t index, const ViewOutput& output);
+  Batch allocate(int64_t rows);
+  torch::Tensor allocate_view(int64_t rows, const Layout& layout);
+  void check_damaged(const Slot& slot);
+  std::vector<int64_t> order_of(uint64_t epoch) const;
+  int64_t samples() const;
+  int64_t rows() const { return options_.batch_size / options_.ranks; }  ///< of a full batch
 
   const Dataset& dataset_;
   const Transform transform_;
@@ -103,11 +132,18 @@ class Loader {
   std::condition_variable room_, ready_;
   bool stopping_ = false;
   uint64_t epoch_ = 0;
-  std::vector<int64_t> order_;
-  std::deque<Slot> slots_;   // a deque: slots stay where they are while others come and go at its ends
-  int64_t first_slot_ = 0;   // batch of slots_.front()
-  int64_t next_sample_ = 0;  // of the epoch, to be taken by a worker
+  std::vector<int64_t> order_;        // this rank's samples of the epoch
+  std::deque<Slot> slots_;            // a deque: slots stay where they are while others come and go at its ends
+  int64_t first_slot_ = 0;            // batch of slots_.front()
+  int64_t next_sample_ = 0;           // in order_, to be taken by a worker
+  std::vector<Layout> layouts_;       // of the views, once a sample was made
+  std::vector<torch::Tensor> spare_;  // views of former batches, for others when the caller has let go of them
   std::set<int64_t> damaged_;
+  LoaderTimes times_;
+
+  // Of the epoch since start(), in the order of the batches; the caller's.
+  int64_t first_batch_ = 0, drawn_ = 0;
+  std::vector<int64_t> replaced_;
 };
 
 }  // namespace beit

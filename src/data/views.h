@@ -1,18 +1,39 @@
-// From the pixels of one image to what a network sees: functions of the pixels and the random stream only. Images of
-// any size; views are float32 [3, H, W].
+// From an image to what a network sees: functions of the image and the random stream only. Images of any size; views
+// are float32 [3, H, W]. What is drawn depends on the stream, the options and the image's size, not on how it is
+// decoded.
 #pragma once
 
 #include <torch/torch.h>
 
+#include <functional>
+#include <optional>
+
 #include "base/random.h"
 #include "data/augment.h"
+#include "data/color_jitter.h"
+#include "data/encoded_image.h"
 #include "data/resize.h"
+#include "data/stage_times.h"
 
 namespace beit {
 
+/// Where the views of a sample go, and where the time.
+struct ViewOutput {
+  std::vector<torch::Tensor> rows = {};  ///< to be written to and returned, in the views' order; none: new tensors
+  StageClock* clock = nullptr;           ///< may be null
+};
+
+/// The crop that all views of an image share.
+struct CropDraw {
+  bool mirrored = false;
+  std::optional<Box> box = {};  ///< none: the evaluation view
+  bool operator==(const CropDraw&) const = default;
+};
+
 struct TokenizerViewOptions {
-  ImageSize size;
+  ImageSize size = {};
   double min_crop = 0.08;  ///< least share of the area that a random crop keeps; 1: the evaluation view, no crop
+  Decoding decoding = Decoding::kFast;  ///< of crops; evaluation views are always exact
 };
 
 struct TokenizerView {
@@ -21,13 +42,15 @@ struct TokenizerView {
 };
 
 /// For training a tokenizer: a crop resized by bicubic filter, mirrored half of the time.
-TokenizerView tokenizer_view(const torch::Tensor& pixels_HWC, const TokenizerViewOptions& options, Random& random);
+TokenizerView tokenizer_view(EncodedImage& image, const TokenizerViewOptions& options, Random& random,
+                             const ViewOutput& output = {});
 
 struct PretrainingViewOptions {
-  ImageSize student_size;
-  ImageSize tokenizer_size;
+  ImageSize student_size = {};
+  ImageSize tokenizer_size = {};
   double min_crop = 0.2;      ///< as above
   double color_jitter = 0.4;  ///< strength; 0: none
+  Decoding decoding = Decoding::kFast;
 };
 
 struct PretrainingViews {
@@ -35,8 +58,35 @@ struct PretrainingViews {
   torch::Tensor tokenizer_CHW;  ///< in [0, 1]
 };
 
-/// For masked image modelling: colour jitter, then one crop, mirrored half of the time, resized to two sizes.
-PretrainingViews pretraining_views(const torch::Tensor& pixels_HWC, const PretrainingViewOptions& options,
-                                   Random& random);
+/// What pretraining_views() draws of an image of this size.
+struct PretrainingDraw {
+  ColorJitter jitter = {};
+  CropDraw crop = {};
+  bool operator==(const PretrainingDraw&) const = default;
+};
+PretrainingDraw draw_pretraining(const ImageSize& image, const PretrainingViewOptions& options, Random& random);
+
+/// For masked image modelling: colour jitter, then one crop, mirrored half of the time, resized to two sizes. With
+/// Decoding::kExact the jitter's contrast takes the mean grey of the whole picture. With kFast it takes that of the
+/// crop and, where the views hold fewer pixels than the crop, jitter comes after the resize (docs/NUMERICS.md).
+PretrainingViews pretraining_views(EncodedImage& image, const PretrainingViewOptions& options, Random& random,
+                                   const ViewOutput& output = {});
+
+struct FinetuneViewOptions {
+  ImageSize size = {};
+  double min_crop = 0.08;  ///< as above
+  Decoding decoding = Decoding::kFast;
+  /// Changes the mirrored crop, uint8 [H, W, 3] of the view's size, with numbers from the same stream. None: nothing.
+  std::function<torch::Tensor(const torch::Tensor& pixels_HWC, Random& random)> augment = {};
+};
+
+/// For fine-tuning: a crop resized by bicubic filter, mirrored half of the time, augmented; ImageNet mean and standard
+/// deviation.
+torch::Tensor finetune_view(EncodedImage& image, const FinetuneViewOptions& options, Random& random,
+                            const ViewOutput& output = {});
+
+/// The evaluation view (data/resize.h), equal to that of all pixels, of which only those that it shows are decoded.
+torch::Tensor evaluation_view(EncodedImage& image, const ImageSize& size, const PixelScale& scale = kUnitScale,
+                              const ViewOutput& output = {});
 
 }  // namespace beit

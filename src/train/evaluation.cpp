@@ -1,23 +1,28 @@
 #include "train/evaluation.h"
 
 #include "base/error.h"
-#include "data/augment.h"
-#include "data/resize.h"
+#include "data/views.h"
 
 namespace beit {
 
-void require_a_patch(const torch::Tensor& pixels_HWC, int64_t patch_size) {
-  require(pixels_HWC.size(0) >= patch_size && pixels_HWC.size(1) >= patch_size,
-          "expected an image of a patch of {0}x{0} pixels at least, got {1}x{2}", patch_size, pixels_HWC.size(0),
-          pixels_HWC.size(1));
+void require_a_patch(const ImageSize& image, int64_t patch_size) {
+  require(image.height >= patch_size && image.width >= patch_size,
+          "expected an image of a patch of {0}x{0} pixels at least, got {1}x{2}", patch_size, image.height,
+          image.width);
 }
 
 Transform evaluation_transform(const ModelOptions& model) {
   return [size = ImageSize{model.image_size, model.image_size}, patch = model.patch_size](
-             const torch::Tensor& pixels_HWC, uint64_t /*epoch*/, int64_t /*index*/) -> Views {
-    require_a_patch(pixels_HWC, patch);
-    return {to_float(evaluation_view(pixels_HWC, size))};
+             EncodedImage& image, const SampleRequest& sample) -> Views {
+    require_a_patch(image.size(), patch);
+    return {evaluation_view(image, size, kUnitScale, sample.output)};
   };
+}
+
+Decoding decoding_of(const DataOptions& data) { return data.decode == "exact" ? Decoding::kExact : Decoding::kFast; }
+
+torch::Tensor on_device(const torch::Tensor& view, const torch::Device& device) {
+  return view.to(torch::TensorOptions(device), /*non_blocking=*/true);
 }
 
 LoaderOptions evaluation_order(int64_t batch_size, int64_t workers) {

@@ -7,11 +7,17 @@
 namespace beit {
 
 /// Error for images smaller than a patch: nothing of them would be left to see.
-void require_a_patch(const torch::Tensor& pixels_HWC, int64_t patch_size);
+void require_a_patch(const ImageSize& image, int64_t patch_size);
 
 /// The evaluation view (data/resize.h) at the model's size, float32 [3, H, W] in [0, 1]. `model` must be resolved.
 /// Error for images smaller than a patch.
 Transform evaluation_transform(const ModelOptions& model);
+
+/// As --decode says it.
+Decoding decoding_of(const DataOptions& data);
+
+/// Starts the copy of a batch's tensor. From pinned memory it goes on while the device computes.
+torch::Tensor on_device(const torch::Tensor& view, const torch::Device& device);
 
 /// Every image once, in the data set's order; damaged ones are left out.
 LoaderOptions evaluation_order(int64_t batch_size, int64_t workers);

@@ -11,22 +11,25 @@ Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice,
   const PretrainingViewOptions views{.student_size = {model.image_size, model.image_size},
                                      .tokenizer_size = {choice.tokenizer_image_size, choice.tokenizer_image_size},
                                      .min_crop = data.min_crop,
-                                     .color_jitter = data.color_jitter};
+                                     .color_jitter = data.color_jitter,
+                                     .decoding = decoding_of(data)};
   const MaskOptions mask{.masked = choice.masked_patches, .min_block = choice.min_mask_block};
-  return [views, mask, grid = grid_of(model), patch = model.patch_size, seed](const torch::Tensor& pixels_HWC,
-                                                                              uint64_t epoch, int64_t index) -> Views {
-    require_a_patch(pixels_HWC, patch);
-    const auto stream = [&](Purpose purpose) { return Random(seed, epoch, static_cast<uint64_t>(index), purpose); };
+  return [views, mask, grid = grid_of(model), patch = model.patch_size, seed](EncodedImage& image,
+                                                                              const SampleRequest& sample) -> Views {
+    require_a_patch(image.size(), patch);
+    const auto stream = [&](Purpose purpose) {
+      return Random(seed, sample.epoch, static_cast<uint64_t>(sample.index), purpose);
+    };
     Random augment = stream(Purpose::kAugment), masking = stream(Purpose::kMask);
-    const PretrainingViews pair = pretraining_views(pixels_HWC, views, augment);
+    const PretrainingViews pair = pretraining_views(image, views, augment, sample.output);
     return {pair.student_CHW, pair.tokenizer_CHW, block_mask(grid, mask, masking)};
   };
 }
 
 MimLoss PretrainTask::forward(const Batch& batch) {
-  const auto mask_BN = batch.views[2].to(device_);
-  const auto codes_BN = tokenizer_->codes(batch.views[1].to(device_));
-  return mim_loss(model_->forward(batch.views[0].to(device_), mask_BN), codes_BN.masked_select(mask_BN));
+  const auto mask_BN = on_device(batch.views[2], device_);
+  const auto codes_BN = tokenizer_->codes(on_device(batch.views[1], device_));
+  return mim_loss(model_->forward(on_device(batch.views[0], device_), mask_BN), codes_BN.masked_select(mask_BN));
 }
 
 StepLoss PretrainTask::loss(const Batch& batch) {

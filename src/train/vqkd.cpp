@@ -15,18 +15,18 @@ nlohmann::ordered_json figures(const std::string& prefix, const CodeUsage& usage
 }  // namespace
 
 Transform vqkd_transform(const ModelOptions& model, const DataOptions& data, uint64_t seed) {
-  const TokenizerViewOptions options{.size = {model.image_size, model.image_size}, .min_crop = data.min_crop};
-  return [options, patch = model.patch_size, seed](const torch::Tensor& pixels_HWC, uint64_t epoch,
-                                                   int64_t index) -> Views {
-    require_a_patch(pixels_HWC, patch);
-    Random random(seed, epoch, static_cast<uint64_t>(index), Purpose::kAugment);
-    const TokenizerView view = tokenizer_view(pixels_HWC, options, random);
+  const TokenizerViewOptions options{
+      .size = {model.image_size, model.image_size}, .min_crop = data.min_crop, .decoding = decoding_of(data)};
+  return [options, patch = model.patch_size, seed](EncodedImage& image, const SampleRequest& sample) -> Views {
+    require_a_patch(image.size(), patch);
+    Random random(seed, sample.epoch, static_cast<uint64_t>(sample.index), Purpose::kAugment);
+    const TokenizerView view = tokenizer_view(image, options, random, sample.output);
     return {view.image_CHW, torch::scalar_tensor(view.mirrored, torch::kBool)};
   };
 }
 
 StepLoss VqkdTask::loss(const Batch& batch) {
-  const auto images_BCHW = batch.views[0].to(device_);
+  const auto images_BCHW = on_device(batch.views[0], device_);
   const VqkdLoss loss = tokenizer_->forward(images_BCHW, targets_.of(images_BCHW, batch.indices_B, batch.views[1]));
   return {loss.total, {{"reconstruction_loss", loss.reconstruction}, {"commitment_loss", loss.commitment}}};
 }
@@ -37,7 +37,7 @@ nlohmann::ordered_json VqkdTask::validate() {
   if (validation_ == nullptr) return nlohmann::ordered_json::object();
   tokenizer_->eval();
   tokenizer_->quantizer()->reset_usage();
-  validate_on(*validation_, [&](const Batch& batch) { tokenizer_->codes(batch.views[0].to(device_)); });
+  validate_on(*validation_, [&](const Batch& batch) { tokenizer_->codes(on_device(batch.views[0], device_)); });
   auto line = figures("val_", code_usage(tokenizer_->quantizer()->counts()));
   tokenizer_->train();
   if (validation_->damaged() > 0) line["val_damaged_images"] = validation_->damaged();

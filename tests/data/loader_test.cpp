@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "data/augment.h"
+#include "data/views.h"
 #include "tests/data/samples.h"
 #include "tests/support.h"
 
@@ -32,9 +33,9 @@ class Pictures {
 };
 
 // The image with noise of (epoch, index), and its first row.
-Views noisy(const torch::Tensor& pixels_HWC, uint64_t epoch, int64_t index) {
-  Random random(9, epoch, static_cast<uint64_t>(index), Purpose::kAugment);
-  auto image_CHW = to_float(pixels_HWC) + static_cast<float>(random.uniform());
+Views noisy(EncodedImage& image, const SampleRequest& sample) {
+  Random random(9, sample.epoch, static_cast<uint64_t>(sample.index), Purpose::kAugment);
+  auto image_CHW = to_float(image.decode()) + static_cast<float>(random.uniform());
   return {image_CHW, image_CHW.select(1, 0).contiguous()};
 }
 
@@ -73,7 +74,9 @@ TEST_CASE("loader: the number of workers and of queued batches changes nothing")
   const auto dataset = pictures.open();
   std::vector<std::vector<Batch>> epochs;
   for (const auto& [workers, queued] : {std::pair<int64_t, int64_t>{1, 4}, {2, 1}, {7, 2}, {7, 100}}) {
-    Loader loader(dataset, noisy, {.batch_size = 5, .workers = workers, .drop_last = false, .queued_batches = queued});
+    Loader loader(
+        dataset, noisy,
+        {.batch_size = 5, .workers = workers, .drop_last = false, .max_damaged = 1, .queued_batches = queued});
     epochs.push_back(epoch_of(loader, 3));
     CHECK(loader.damaged() == 2);
   }
@@ -127,7 +130,7 @@ TEST_CASE("loader: a damaged image is replaced by another, the same each time") 
     if (!error_of([&] { decode_image(dataset.read(i), ""); }).empty()) damaged.insert(i);
   }
   REQUIRE(damaged.size() == 5);
-  Loader loader(dataset, noisy, {.batch_size = 23, .shuffle = false});
+  Loader loader(dataset, noisy, {.batch_size = 23, .shuffle = false, .max_damaged = 0.25});
   const auto once = epoch_of(loader, 0), again = epoch_of(loader, 0);
   CHECK(same(once, again));
   CHECK(loader.damaged() == 5);
@@ -169,9 +172,9 @@ TEST_CASE("loader: where every image is damaged, that is an Error") {
 TEST_CASE("loader: an image that the transform refuses is damaged too") {
   const Pictures pictures;
   const auto dataset = pictures.open();
-  const Transform refusing = [](const torch::Tensor& pixels_HWC, uint64_t, int64_t index) -> Views {
-    require(index != 3, "too small");
-    return {to_float(pixels_HWC)};
+  const Transform refusing = [](EncodedImage& image, const SampleRequest& sample) -> Views {
+    require(sample.index != 3, "too small");
+    return {to_float(image.decode())};
   };
   Loader skipping(dataset, refusing,
                   {.batch_size = 4, .shuffle = false, .drop_last = false, .on_damage = OnDamage::kSkip});
@@ -187,9 +190,9 @@ TEST_CASE("loader: a worker's exception reaches the caller when its batch is due
   const Pictures pictures;
   const auto dataset = pictures.open();
   const auto at = [](int64_t bad, auto&& exception) {
-    return [bad, exception](const torch::Tensor& pixels_HWC, uint64_t, int64_t index) -> Views {
-      if (index >= bad) throw exception;
-      return {to_float(pixels_HWC)};
+    return [bad, exception](EncodedImage& image, const SampleRequest& sample) -> Views {
+      if (sample.index >= bad) throw exception;
+      return {to_float(image.decode())};
     };
   };
   Loader loader(dataset, at(10, Error("too small")),
@@ -209,8 +212,8 @@ TEST_CASE("loader: a worker's exception reaches the caller when its batch is due
 TEST_CASE("loader: views of unlike shapes are an Error") {
   const Pictures pictures;
   const auto dataset = pictures.open();
-  const auto growing = [](const torch::Tensor&, uint64_t, int64_t index) -> Views {
-    return {torch::zeros({index + 1})};
+  const auto growing = [](EncodedImage&, const SampleRequest& sample) -> Views {
+    return {torch::zeros({sample.index + 1})};
   };
   Loader loader(dataset, growing, {.batch_size = 4});
   loader.start(0);
@@ -221,10 +224,10 @@ TEST_CASE("loader: it ends at once in the midst of work, and works no further ah
   const Pictures pictures;
   const auto dataset = pictures.open();
   std::atomic<int64_t> made = 0;
-  const auto slow = [&](const torch::Tensor& pixels_HWC, uint64_t, int64_t) -> Views {
+  const auto slow = [&](EncodedImage& image, const SampleRequest&) -> Views {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     ++made;
-    return {to_float(pixels_HWC)};
+    return {to_float(image.decode())};
   };
   for (int i = 0; i < 20; ++i) {
     Loader loader(dataset, slow, {.batch_size = 2, .workers = 3, .queued_batches = 2});
@@ -236,6 +239,118 @@ TEST_CASE("loader: it ends at once in the midst of work, and works no further ah
   }
 }
 
+TEST_CASE("loader: ranks together have the batches that one rank has, with any number of workers, from any batch on") {
+  const Pictures pictures({4, 11});
+  const auto dataset = pictures.open();
+  // The views go into the batch's rows, so that these are checked too.
+  const Transform transform = [](EncodedImage& image, const SampleRequest& sample) -> Views {
+    Random random(9, sample.epoch, static_cast<uint64_t>(sample.index), Purpose::kAugment);
+    const PretrainingViewOptions options{.student_size = {8, 8}, .tokenizer_size = {4, 4}};
+    const auto pair = pretraining_views(image, options, random, sample.output);
+    return {pair.student_CHW, pair.tokenizer_CHW};
+  };
+  for (const bool drop_last : {true, false}) {
+    const LoaderOptions options{.batch_size = 8, .drop_last = drop_last, .max_damaged = 1};
+    Loader alone(dataset, transform, options);
+    const auto whole = epoch_of(alone, 2);
+    REQUIRE(whole.size() == (drop_last ? 2 : 3));
+    for (const int64_t ranks : {1, 2, 4}) {
+      for (const int64_t workers : {1, 3, 8}) {
+        CAPTURE(ranks);
+        CAPTURE(workers);
+        std::vector<std::vector<Batch>> parts;
+        for (int64_t rank = 0; rank < ranks; ++rank) {
+          LoaderOptions part = options;
+          part.rank = rank, part.ranks = ranks, part.workers = workers;
+          Loader loader(dataset, transform, part);
+          parts.push_back(epoch_of(loader, 2));
+          CHECK(std::ssize(parts.back()) == loader.batches());
+          CHECK(same(epoch_of(loader, 2, 1), {parts.back().begin() + 1, parts.back().end()}));
+        }
+        for (size_t b = 0; b < whole.size(); ++b) {
+          for (int64_t row = 0; row < whole[b].indices_B.size(0); ++row) {
+            const Batch& part = parts[static_cast<size_t>(row % ranks)].at(b);
+            CHECK(torch::equal(part.indices_B[row / ranks], whole[b].indices_B[row]));
+            CHECK(torch::equal(part.labels_B[row / ranks], whole[b].labels_B[row]));
+            for (size_t v = 0; v < 2; ++v) CHECK(torch::equal(part.views[v][row / ranks], whole[b].views[v][row]));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("loader: a batch that the caller keeps is never written to again") {
+  const Pictures pictures;
+  const auto dataset = pictures.open();
+  Loader loader(dataset, noisy, {.batch_size = 2, .workers = 3, .queued_batches = 1});
+  std::vector<Batch> kept;
+  std::vector<torch::Tensor> copies, halves, half_copies;
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    loader.start(epoch);
+    while (auto batch = loader.next()) {
+      copies.push_back(batch->views[0].clone());
+      halves.push_back(batch->views[1].slice(0, 0, 1));  // holds the memory, not the tensor
+      half_copies.push_back(halves.back().clone());
+      kept.push_back(Batch{{batch->views[0]}, batch->indices_B, batch->labels_B});
+    }
+  }
+  for (size_t i = 0; i < kept.size(); ++i) {
+    CHECK(torch::equal(kept[i].views[0], copies[i]));
+    CHECK(torch::equal(halves[i], half_copies[i]));
+  }
+}
+
+TEST_CASE("loader: too many damaged images end the run with their names, whatever the number of workers") {
+  const Pictures pictures({0, 3, 7});
+  const auto dataset = pictures.open();
+  for (const int64_t workers : {1, 3}) {
+    LoaderOptions options{
+        .batch_size = 4, .workers = workers, .shuffle = false, .drop_last = false, .max_damaged = 0.1};
+    Loader loader(dataset, noisy, options);
+    loader.start(0);
+    for (int batch = 0; batch < 5; ++batch) CHECK(loader.next());  // fewer than a hundred samples decide at the end
+    const std::string error = error_of([&] { loader.next(); });
+    CHECK(contains(error, "expected at most 10% damaged images, got 3 of 23: "));
+    for (const auto* path : {"0/00.png", "0/03.png", "1/07.png"}) CHECK(contains(error, path));
+    CHECK(contains(error, "--max-damaged"));
+    CHECK(contains(error_of([&] { loader.next(); }), "expected start()"));
+    loader.start(0, 1);  // but not at the end of the rest of an epoch
+    CHECK(rest_of_epoch(loader).size() == 5);
+    options.max_damaged = 0.14;
+    Loader lenient(dataset, noisy, options);
+    CHECK(epoch_of(lenient, 0).size() == 6);
+  }
+}
+
+TEST_CASE("loader: the damaged share is asked for before an epoch's end once a hundred samples were drawn") {
+  const TemporaryFolder folder;
+  const auto bytes = encode_png(picture(4, 4));
+  for (int i = 0; i < 220; ++i) {
+    const bool damaged = i == 50 || i == 60;
+    write_bytes(folder.path / fmt::format("{:03}.png", i), std::span(bytes).first(damaged ? 20 : bytes.size()));
+  }
+  const auto dataset = Dataset::open(std::vector{folder.path});
+  Loader loader(dataset, noisy, {.batch_size = 20, .shuffle = false});
+  loader.start(0);
+  for (int batch = 0; batch < 4; ++batch) CHECK(loader.next());
+  CHECK(contains(error_of([&] { loader.next(); }), "got 2 of 100"));
+}
+
+TEST_CASE("loader: the time of each stage is added up") {
+  const Pictures pictures;
+  const auto dataset = pictures.open();
+  const Transform transform = [](EncodedImage& image, const SampleRequest& sample) -> Views {
+    return {evaluation_view(image, {32, 32}, kUnitScale, sample.output)};
+  };
+  Loader loader(dataset, transform, {.batch_size = 5, .drop_last = false});
+  CHECK(loader.times().images == 0);
+  epoch_of(loader, 0);
+  const LoaderTimes times = loader.times();
+  CHECK(times.images == 23);
+  for (const double seconds : {times.read_s, times.decode_s, times.resize_s, times.rest_s}) CHECK(seconds > 0);
+}
+
 TEST_CASE("loader: options that make no batch are refused") {
   const Pictures pictures;
   const auto dataset = pictures.open();
@@ -244,6 +359,10 @@ TEST_CASE("loader: options that make no batch are refused") {
                  "expected at least one batch of 24 images"));
   CHECK_THROWS_AS(Loader(dataset, noisy, {.batch_size = 0}), Error);
   CHECK_THROWS_AS(Loader(dataset, noisy, {.workers = 0}), Error);
+  CHECK(contains(error_of([&] { Loader loader(dataset, noisy, {.batch_size = 6, .ranks = 4}); }),
+                 "a batch size that is a multiple of the ranks"));
+  CHECK_THROWS_AS(Loader(dataset, noisy, {.batch_size = 4, .rank = 2, .ranks = 2}), Error);
+  CHECK_THROWS_AS(Loader(dataset, noisy, {.max_damaged = 1.5}), Error);
   Loader loader(dataset, noisy, {.batch_size = 23});
   CHECK(contains(error_of([&] { loader.next(); }), "expected start() before next()"));
 }

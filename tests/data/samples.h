@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "data/encoded_image.h"
 #include "data/image.h"
 
 namespace beit {
@@ -28,6 +29,18 @@ inline torch::Tensor picture(int64_t height, int64_t width, uint64_t number = 0)
   }
   return pixels_HWC;
 }
+
+/// Pixels as a file in memory.
+class PngImage {
+ public:
+  explicit PngImage(const torch::Tensor& pixels_HWC) : bytes_(encode_png(pixels_HWC)), image(bytes_, "picture.png") {}
+
+ private:
+  std::vector<uint8_t> bytes_;
+
+ public:
+  EncodedImage image;
+};
 
 inline void write_bytes(const std::filesystem::path& path, std::span<const uint8_t> bytes) {
   std::filesystem::create_directories(path.parent_path());

@@ -4,7 +4,6 @@
 
 #include "core/efficientnet_lite.h"
 #include "data/loader.h"
-#include "data/resize.h"
 #include "io/pth.h"
 #include "tests/support.h"
 
@@ -17,8 +16,8 @@ TEST_CASE("teacher accuracy: EfficientNet-Lite2 names nine of ten ImageNet photo
   const EfficientNetLite network(read_pth(*weights).tensors);
   const auto images = Dataset::open(std::vector{*folder});
   REQUIRE(images.size() == 500);
-  const auto view = [](const torch::Tensor& pixels_HWC, uint64_t, int64_t) -> Views {
-    return {evaluation_view(pixels_HWC, {224, 224}).permute({2, 0, 1}).to(torch::kFloat32).div_(255).contiguous()};
+  const auto view = [](EncodedImage& image, const SampleRequest&) -> Views {
+    return {evaluation_view(image, {224, 224})};
   };
   Loader loader(images, view, {.batch_size = 20, .shuffle = false, .drop_last = false, .on_damage = OnDamage::kFail});
   loader.start(0);

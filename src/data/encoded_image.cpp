@@ -1,0 +1,31 @@
+#include "data/encoded_image.h"
+
+#include <utility>
+
+#include "data/image.h"
+
+namespace beit {
+
+EncodedImage::EncodedImage(std::span<const uint8_t> bytes, std::string_view name) : bytes_(bytes), name_(name) {
+  if (image_format(bytes) == ImageFormat::kJpeg) {
+    jpeg_.emplace(bytes, name);
+    size_ = jpeg_->size();
+  } else {
+    pixels_HWC_ = decode_image(bytes, name);
+    size_ = {pixels_HWC_.size(0), pixels_HWC_.size(1)};
+  }
+}
+
+torch::Tensor EncodedImage::take_pixels() {
+  return pixels_HWC_.defined() ? std::exchange(pixels_HWC_, {}) : decode_image(bytes_, name_);
+}
+
+torch::Tensor EncodedImage::decode() { return jpeg_ ? jpeg_->decode() : take_pixels(); }
+
+DecodedPart EncodedImage::decode(const Box& part) { return jpeg_ ? jpeg_->decode(part) : DecodedPart{take_pixels()}; }
+
+DecodedPart EncodedImage::decode(const Box& part, const ImageSize& at_least) {
+  return jpeg_ ? jpeg_->decode(part, at_least) : DecodedPart{take_pixels()};
+}
+
+}  // namespace beit
