@@ -37,6 +37,11 @@ std::pair<Steps, Steps> around_contrast(const ColorJitter& jitter) {
   return {all.first(before), all.subspan(before)};
 }
 
+bool holds(const Box& outer, const Box& inner) {
+  return inner.height > 0 && inner.width > 0 && inner.top >= outer.top && inner.left >= outer.left &&
+         inner.top + inner.height <= outer.top + outer.height && inner.left + inner.width <= outer.left + outer.width;
+}
+
 }  // namespace
 
 ColorJitter draw_color_jitter(double strength, Random& random) {
@@ -53,6 +58,9 @@ ColorJitter draw_color_jitter(double strength, Random& random) {
 
 void apply_jitter_(const torch::Tensor& pixels_HWC, const ColorJitter& jitter, const Box& part, const Box& whole) {
   require_pixels(pixels_HWC, "colour jitter");
+  require(holds({0, 0, pixels_HWC.size(0), pixels_HWC.size(1)}, whole) && holds(whole, part),
+          "colour jitter: expected a part of {} x {} within {} x {} pixels, got {} x {} of {} x {}", whole.height,
+          whole.width, pixels_HWC.size(0), pixels_HWC.size(1), part.height, part.width, whole.height, whole.width);
   if (jitter.steps.empty()) return;
   const RowKernels& kernels = row_kernels();
   const auto [before, after] = around_contrast(jitter);

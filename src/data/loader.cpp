@@ -261,7 +261,10 @@ std::optional<Batch> Loader::next() {
   while (true) {
     std::unique_lock lock(mutex_);
     require(!workers_.empty(), "loader: expected start() before next()");
-    if (first_slot_ == batches()) return std::nullopt;
+    if (first_slot_ == batches()) {
+      spare_.clear();
+      return std::nullopt;
+    }
     ready_.wait(lock, [&] { return !slots_.empty() && slots_.front().missing == 0; });
     Slot slot = std::move(slots_.front());
     slots_.pop_front();

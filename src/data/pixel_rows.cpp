@@ -211,8 +211,8 @@ template <int64_t kPairs>
       c = _mm256_add_epi32(c, _mm256_mullo_epi32(widened(row + 16), weight));
       d = _mm256_add_epi32(d, _mm256_mullo_epi32(widened(row + 24), weight));
     }
-    store_bytes(_mm256_srai_epi32(a, kWeightBits), _mm256_srai_epi32(b, kWeightBits),
-                _mm256_srai_epi32(c, kWeightBits), _mm256_srai_epi32(d, kWeightBits), out + at);
+    store_bytes(_mm256_srai_epi32(a, kWeightBits), _mm256_srai_epi32(b, kWeightBits), _mm256_srai_epi32(c, kWeightBits),
+                _mm256_srai_epi32(d, kWeightBits), out + at);
   }
   for (; at < bytes; ++at) {
     int32_t total = kHalf;
@@ -233,7 +233,8 @@ template <int64_t kPairs>
   int64_t at = 0;
   for (; at + 32 <= count; at += 32) {
     const uint8_t* in = bytes + at;
-    store_bytes(mixed(plain_int, plain_float, widened(in), share), mixed(plain_int, plain_float, widened(in + 8), share),
+    store_bytes(mixed(plain_int, plain_float, widened(in), share),
+                mixed(plain_int, plain_float, widened(in + 8), share),
                 mixed(plain_int, plain_float, widened(in + 16), share),
                 mixed(plain_int, plain_float, widened(in + 24), share), bytes + at);
   }

@@ -54,5 +54,9 @@ TEST_CASE("colour jitter: strength 0 draws nothing, a negative one is refused") 
   CHECK(draw_color_jitter(0.0, random).steps.empty());
   CHECK(random.bits() == untouched.bits());
   CHECK_THROWS_AS(draw_color_jitter(-0.1, random), Error);
-  CHECK_THROWS_AS(apply_jitter_(torch::zeros({4, 4, 3}, torch::kUInt8), ColorJitter{}), Error);
+  const auto pixels_HWC = torch::zeros({4, 5, 3}, torch::kUInt8);
+  CHECK_THROWS_AS(apply_jitter_(pixels_HWC, ColorJitter{}), Error);  // no planes
+  const ColorJitter jitter = draw_color_jitter(0.4, random);
+  CHECK_THROWS_AS(apply_jitter_(pixels_HWC, jitter, {0, 0, 4, 5}, {0, 0, 4, 4}), Error);
+  CHECK_THROWS_AS(apply_jitter_(pixels_HWC, jitter, {0, 0, 4, 5}, {0, 0, 5, 5}), Error);
 }

@@ -84,6 +84,9 @@ TEST_CASE("loader: the number of workers and of queued batches changes nothing")
   CHECK(epochs[0][0].views[0].sizes() == torch::IntArrayRef({5, 3, 6, 6}));
   CHECK(epochs[0][0].views[1].sizes() == torch::IntArrayRef({5, 3, 6}));
   CHECK(epochs[0][4].indices_B.sizes() == torch::IntArrayRef({3}));
+  Loader pinned(dataset, noisy, {.batch_size = 5, .drop_last = false, .max_damaged = 1, .pin_memory = true});
+  epochs.push_back(epoch_of(pinned, 3));
+  CHECK(epochs.back()[0].views[0].is_pinned() == torch::cuda::is_available());
   for (const auto& epoch : epochs) CHECK(same(epoch, epochs[0]));
 }
 
