@@ -113,7 +113,7 @@ Step load(const CaseOptions& options, Decoding decoding) {
   const ImageSize size{options.image_size, options.image_size};
   const PretrainingViewOptions views{.student_size = size, .tokenizer_size = size, .decoding = decoding};
   const auto transform = [views](EncodedImage& image, const SampleRequest& sample) -> Views {
-    Random random(/*seed=*/0, sample.epoch, static_cast<uint64_t>(sample.index), Purpose::kAugment);
+    Random random(/*seed=*/0, sample.epoch, static_cast<uint64_t>(sample.stream), Purpose::kAugment);
     const auto pair = pretraining_views(image, views, random, sample.output);
     return {pair.student_CHW, pair.tokenizer_CHW};
   };

@@ -242,6 +242,26 @@ OptionList describe(DataOptions& o) {
        .value = &o.max_damaged,
        .help = "largest share of images that cannot be read and are replaced; above it training stops",
        .range = {.least = 0, .most = 1}},
+      {.name = "apply-orientation",
+       .value = &o.apply_orientation,
+       .help = "turn images upright as their Exif data says; the published pipeline does not"},
+  };
+}
+
+OptionList describe(AugmentOptions& o) {
+  return {
+      {.name = "rand-augment",
+       .value = &o.rand_augment,
+       .help = "RandAugment of fine-tuning in timm's words: m, n, mstd, inc, p; none: off",
+       .value_name = "TEXT"},
+      {.name = "random-erasing",
+       .value = &o.random_erasing,
+       .help = "probability that fine-tuning fills a part of an image with noise",
+       .range = {.least = 0, .most = 1}},
+      {.name = "erasing-count",
+       .value = &o.erasing_count,
+       .help = "parts that random erasing fills",
+       .range = {.least = 1, .most = 100}},
   };
 }
 

@@ -81,12 +81,21 @@ struct DataOptions {
   std::string shuffle = "full";               ///< or shards
   int64_t shuffle_window = 8192;              ///< images that a shuffle by shards mixes
   int64_t workers = 2;                        ///< threads that decode
-  double min_crop = 0.2;      ///< smallest share of the area that a random crop keeps; 1: no random crop
-  double color_jitter = 0.0;  ///< strength of brightness, contrast, saturation
-  std::string decode = "fast";  ///< of random crops; or exact, as Pillow
-  double max_damaged = 0.01;    ///< share of damaged samples above which training stops
+  double min_crop = 0.2;           ///< smallest share of the area that a random crop keeps; 1: no random crop
+  double color_jitter = 0.0;       ///< strength of brightness, contrast, saturation
+  std::string decode = "fast";     ///< of random crops; or exact, as Pillow
+  double max_damaged = 0.01;       ///< share of damaged samples above which training stops
+  bool apply_orientation = false;  ///< turn images upright as their Exif data says
 };
 OptionList describe(DataOptions&);
+
+/// What fine-tuning does to an image beside crop and mirror.
+struct AugmentOptions {
+  std::string rand_augment = "rand-m9-mstd0.5-inc1";  ///< timm's words; none: off
+  double random_erasing = 0.25;                       ///< probability
+  int64_t erasing_count = 1;                          ///< rectangles
+};
+OptionList describe(AugmentOptions&);
 
 /// How long and how fast to train.
 struct TrainOptions {

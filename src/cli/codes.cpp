@@ -36,7 +36,7 @@ struct Codes {
           {.name = "columns", .value = &shown.columns, .help = "examples of a code, at most", .range = {.least = 1}},
           {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}}},
          describe(load),
-         pick(describe(data), {"data", "workers"}),
+         pick(describe(data), {"data", "workers", "apply-orientation"}),
          describe(runtime)});
   }
 
@@ -52,7 +52,7 @@ struct Codes {
     LoadedTokenizer loaded = load_tokenizer(tokenizer, load);
     loaded.model->to(device);
 
-    Loader loader(images, evaluation_transform(loaded.options), evaluation_order(batch_size, data.workers));
+    Loader loader(images, evaluation_transform(loaded.options), evaluation_order(data, batch_size, OnDamage::kSkip));
     loader.start(/*epoch=*/0);
     std::vector<torch::Tensor> codes_BN, labels_B, indices_B;
     int64_t done = 0;

@@ -37,5 +37,7 @@ Command convert_command();
 Command inspect_command();
 Command pack_command();
 Command data_check_command();
+Command data_bench_command();
+Command data_dump_command();
 
 }  // namespace beit

@@ -40,6 +40,15 @@ SamplerOptions sampler_options(const DataOptions& data, uint64_t seed) {
           .weights = std::move(weights)};
 }
 
+LoaderOptions training_order(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory) {
+  return {.batch_size = batch_size,
+          .workers = data.workers,
+          .order = sampler_options(data, seed),
+          .apply_orientation = data.apply_orientation,
+          .max_damaged = data.max_damaged,
+          .pin_memory = pin_memory};
+}
+
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& weights,
                    const std::vector<std::string>& data) {
   std::vector<std::filesystem::path> inputs{weights};

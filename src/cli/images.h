@@ -8,12 +8,16 @@
 
 #include "base/config.h"
 #include "data/dataset.h"
+#include "data/loader.h"
 #include "data/sampler.h"
 
 namespace beit {
 
 /// Error that names the flag where there are no paths, else as Dataset::open().
 Dataset open_images(const std::vector<std::string>& paths, std::string_view flag);
+
+/// What a loader of training does. Error as sampler_options().
+LoaderOptions training_order(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory = false);
 
 /// The order that --shuffle, --shuffle-window and --data-weight ask for. Error unless there are no weights or one
 /// positive number for each --data.

@@ -48,11 +48,7 @@ struct Pretrain {
     const Dataset images = open_images(data.data, "data");
     const auto seed = static_cast<uint64_t>(train.seed);
     Loader loader(images, pretrain_transform(model, choice, data, seed),
-                  {.batch_size = train.batch_size,
-                   .workers = data.workers,
-                   .seed = seed,
-                   .max_damaged = data.max_damaged,
-                   .pin_memory = device.is_cuda()});
+                  training_order(data, train.batch_size, seed, device.is_cuda()));
     const Plan steps = plan(train, loader.batches(), train.lr);
     Run folder(train.output, config_toml("pretrain", options()), config_metadata("pretrain", options()));
     const auto state = folder.resume_state(train.resume);
@@ -65,7 +61,7 @@ struct Pretrain {
       // Whole images, half of them mirrored, each with one mask; both always the same.
       const DataOptions plain{.min_crop = 1, .color_jitter = 0};
       validation.emplace(*val_images, pretrain_transform(model, choice, plain, /*seed=*/0),
-                         evaluation_order(train.batch_size, data.workers));
+                         evaluation_order(data, train.batch_size));
     }
 
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());

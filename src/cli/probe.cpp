@@ -100,7 +100,7 @@ struct Probe {
            .range = {.least = 1}},
           {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}},
           {.name = "json", .value = &json, .help = "file for the result as a JSON object", .value_name = "FILE"}},
-         pick(describe(data), {"data", "val-data", "workers"}),
+         pick(describe(data), {"data", "val-data", "workers", "apply-orientation"}),
          pick(describe(model), {"model", "width", "depth", "heads", "image-size", "patch-size"}),
          pick(describe(mim), {"layer-scale"}),
          pick(describe(teacher), {"teacher", "teacher-weights", "teacher-image-size"}),
@@ -162,9 +162,7 @@ struct Probe {
 
   LabelledFeatures extract(const Dataset& images, const Features& features, const torch::Device& device,
                            const std::function<void(int64_t)>& advance) const {
-    LoaderOptions order = evaluation_order(batch_size, data.workers);
-    order.on_damage = OnDamage::kFail;  // an accuracy is that of the whole set
-    Loader loader(images, evaluation_transform(model), order);
+    Loader loader(images, evaluation_transform(model), evaluation_order(data, batch_size));
     loader.start(/*epoch=*/0);
     LabelledFeatures all{torch::Tensor(), torch::empty({images.size()}, torch::kInt64)};
     int64_t row = 0;

@@ -65,7 +65,7 @@ struct Tokenize {
           {.name = "skip-damaged", .value = &skip_damaged, .help = "leave out images that cannot be read"},
           {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}}},
          describe(load),
-         pick(describe(data), {"data", "workers"}),
+         pick(describe(data), {"data", "workers", "apply-orientation"}),
          describe(runtime)});
   }
 
@@ -87,9 +87,8 @@ struct Tokenize {
 
     const auto images = open_images(data.data, "data");
     if (!output.empty()) require_fitting_paths(images, grid);
-    LoaderOptions order = evaluation_order(batch_size, data.workers);
-    if (!skip_damaged) order.on_damage = OnDamage::kFail;
-    Loader loader(images, evaluation_transform(loaded.options), order);
+    Loader loader(images, evaluation_transform(loaded.options),
+                  evaluation_order(data, batch_size, skip_damaged ? OnDamage::kSkip : OnDamage::kFail));
     loader.start(/*epoch=*/0);
 
     auto codes_MN = torch::empty({output.empty() ? 0 : images.size(), grid.patches()}, torch::kInt32);

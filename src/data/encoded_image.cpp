@@ -3,21 +3,27 @@
 #include <utility>
 
 #include "data/image.h"
+#include "data/orientation.h"
 
 namespace beit {
 
-EncodedImage::EncodedImage(std::span<const uint8_t> bytes, std::string_view name) : bytes_(bytes), name_(name) {
-  if (image_format(bytes) == ImageFormat::kJpeg) {
+EncodedImage::EncodedImage(std::span<const uint8_t> bytes, std::string_view name, bool upright)
+    : bytes_(bytes), name_(name), orientation_(upright ? exif_orientation(bytes) : 1) {
+  if (image_format(bytes) == ImageFormat::kJpeg && orientation_ == 1) {
     jpeg_.emplace(bytes, name);
     size_ = jpeg_->size();
   } else {
-    pixels_HWC_ = decode_image(bytes, name);
+    pixels_HWC_ = decode_whole();
     size_ = {pixels_HWC_.size(0), pixels_HWC_.size(1)};
   }
 }
 
+torch::Tensor EncodedImage::decode_whole() const {
+  return apply_orientation(decode_image(bytes_, name_), orientation_);
+}
+
 torch::Tensor EncodedImage::take_pixels() {
-  return pixels_HWC_.defined() ? std::exchange(pixels_HWC_, {}) : decode_image(bytes_, name_);
+  return pixels_HWC_.defined() ? std::exchange(pixels_HWC_, {}) : decode_whole();
 }
 
 torch::Tensor EncodedImage::decode() { return jpeg_ ? jpeg_->decode() : take_pixels(); }

@@ -20,12 +20,14 @@ enum class Decoding {
   kExact  ///< all of the pixels: Pillow's views, bit by bit
 };
 
-/// Decoded when it is asked for; a JPEG file in parts, other formats whole. The bytes must outlive it. Used by one
-/// thread. Errors as of decode_image(); a truncated file is refused by the constructor or by any decode().
+/// Decoded when it is asked for; a JPEG file in parts, other formats and what is turned upright whole. The bytes must
+/// outlive it. Used by one thread. Errors as of decode_image(); a truncated file is refused by the constructor or by
+/// any decode().
 class EncodedImage {
  public:
-  /// Reads the header. `name` is what errors call the image.
-  EncodedImage(std::span<const uint8_t> bytes, std::string_view name);
+  /// Reads the header. `name` is what errors call the image. With `upright`, the pixels are turned as the file's Exif
+  /// data says (orientation.h).
+  EncodedImage(std::span<const uint8_t> bytes, std::string_view name, bool upright = false);
 
   /// Of the pixels.
   ImageSize size() const { return size_; }
@@ -40,10 +42,12 @@ class EncodedImage {
   DecodedPart decode(const Box& part, const ImageSize& at_least);
 
  private:
+  torch::Tensor decode_whole() const;
   torch::Tensor take_pixels();
 
   std::span<const uint8_t> bytes_;
   std::string name_;
+  int orientation_;
   std::optional<JpegFile> jpeg_;
   torch::Tensor pixels_HWC_;  // of other formats, until they are handed out
   ImageSize size_;

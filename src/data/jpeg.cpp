@@ -33,6 +33,15 @@ void on_message(j_common_ptr info, int level) {
   if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
 }
 
+// A few bytes can state another scan of the whole picture: a small file would decode for hours.
+constexpr int kMostScans = 200;
+void on_progress(j_common_ptr info) {
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number > kMostScans) {
+    info->err->msg_code = JERR_BAD_PROGRESSION;
+    on_error(info);
+  }
+}
+
 // Files with four components hold inverted ink, as Adobe's programs write it.
 void cmyk_to_rgb(const std::vector<uint8_t>& cmyk, uint8_t* rgb) {
   for (size_t i = 0; i < cmyk.size(); i += 4) {
@@ -54,6 +63,7 @@ class JpegFile::Reader {
     info_.err = jpeg_std_error(&errors_.manager);
     errors_.manager.error_exit = on_error;
     errors_.manager.emit_message = on_message;
+    progress_.progress_monitor = on_progress;
   }
   ~Reader() { jpeg_destroy_decompress(&info_); }
   Reader(const Reader&) = delete;
@@ -63,6 +73,7 @@ class JpegFile::Reader {
     if (setjmp(errors_.caller) != 0) return false;
     if (info_.mem == nullptr) jpeg_create_decompress(&info_);
     jpeg_abort_decompress(&info_);
+    info_.progress = &progress_;
     jpeg_mem_src(&info_, bytes_.data(), bytes_.size());
     jpeg_read_header(&info_, TRUE);
     info_.out_color_space = is_cmyk() ? JCS_CMYK : JCS_RGB;
@@ -112,6 +123,7 @@ class JpegFile::Reader {
   std::span<const uint8_t> bytes_;
   jpeg_decompress_struct info_{};
   JpegErrors errors_{};
+  jpeg_progress_mgr progress_{};
   bool fresh_ = false;  // the header is read, and nothing after it
 };
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <string_view>
 #include <utility>
 
@@ -13,6 +12,7 @@
 namespace beit {
 namespace {
 
+constexpr int64_t kPrefetched = 16;          // samples ahead whose bytes the system may fetch
 constexpr int64_t kMostReplacements = 1000;  // tries before the data are given up
 constexpr int64_t kLeastDrawn = 100;         // samples before their damaged share is judged
 constexpr int64_t kMostNamed = 20;           // damaged images in an Error
@@ -28,6 +28,14 @@ void copy_row(const torch::Tensor& view, const torch::Tensor& batch, int64_t row
   std::memcpy(to, view.const_data_ptr(), view.nbytes());
 }
 
+// An image that an epoch holds again, as sources of large weight have it, gets other random numbers each time.
+std::vector<int64_t> streams_of(const std::vector<int64_t>& order, int64_t images) {
+  std::vector<int64_t> streams, times(static_cast<size_t>(images), 0);
+  streams.reserve(order.size());
+  for (const int64_t index : order) streams.push_back(index + images * times[static_cast<size_t>(index)]++);
+  return streams;
+}
+
 // Leaves out the rows of samples that were skipped.
 void drop_skipped_rows(Batch& batch) {
   const auto kept = batch.indices_B.ge(0);
@@ -40,7 +48,10 @@ void drop_skipped_rows(Batch& batch) {
 }  // namespace
 
 Loader::Loader(const Dataset& dataset, Transform transform, LoaderOptions options)
-    : dataset_(dataset), transform_(std::move(transform)), options_(options) {
+    : dataset_(dataset),
+      transform_(std::move(transform)),
+      options_(std::move(options)),
+      sampler_(dataset, options_.order) {
   require(options_.batch_size > 0 && options_.workers > 0 && options_.queued_batches > 0,
           "loader: expected batch size, workers and queued batches of at least 1, got {}, {} and {}",
           options_.batch_size, options_.workers, options_.queued_batches);
@@ -65,22 +76,6 @@ int64_t Loader::samples() const {
 
 int64_t Loader::batches() const { return (samples() + rows() - 1) / rows(); }
 
-// The one place that says which images this rank's samples are, and in which order.
-std::vector<int64_t> Loader::order_of(uint64_t epoch) const {
-  std::vector<int64_t> all;
-  if (options_.shuffle) {
-    all = Random(options_.seed, epoch, 0, Purpose::kOrder).permutation(dataset_.size());
-  } else {
-    all.resize(static_cast<size_t>(dataset_.size()));
-    std::iota(all.begin(), all.end(), int64_t{0});
-  }
-  if (options_.ranks == 1) return all;
-  std::vector<int64_t> own(static_cast<size_t>(samples()));
-  for (size_t i = 0; i < own.size(); ++i)
-    own[i] = all[i * static_cast<size_t>(options_.ranks) + static_cast<size_t>(options_.rank)];
-  return own;
-}
-
 int64_t Loader::damaged() const {
   const std::lock_guard lock(mutex_);
   return std::ssize(damaged_);
@@ -97,7 +92,9 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
           first_batch);
   stop();
   epoch_ = static_cast<uint64_t>(epoch);
-  order_ = order_of(epoch_);
+  const auto order = sampler_.order(epoch);
+  order_ = rank_part(order, options_.rank, options_.ranks);
+  streams_ = rank_part(streams_of(order, dataset_.size()), options_.rank, options_.ranks);
   slots_.clear();
   first_slot_ = first_batch;
   next_sample_ = first_batch * rows();
@@ -137,7 +134,8 @@ void Loader::work() {
     }
     Slot& slot = slots_[static_cast<size_t>(batch - first_slot_)];
     lock.unlock();
-    fill(slot, sample % rows(), order_[static_cast<size_t>(sample)], clock);
+    if (sample + kPrefetched < end) dataset_.prefetch(order_[static_cast<size_t>(sample + kPrefetched)]);
+    fill(slot, sample % rows(), sample, clock);
     lock.lock();
     times_ += std::exchange(clock.times, {});
     if (--slot.missing == 0) ready_.notify_one();
@@ -171,8 +169,9 @@ torch::Tensor Loader::allocate_view(int64_t rows, const Layout& layout) {
   return view;
 }
 
-void Loader::fill(Slot& slot, int64_t row, int64_t index, StageClock& clock) try {
+void Loader::fill(Slot& slot, int64_t row, int64_t number, StageClock& clock) try {
   clock.start();
+  const int64_t index = order_[static_cast<size_t>(number)], stream = streams_[static_cast<size_t>(number)];
   ViewOutput output{.clock = &clock};
   Batch batch;  // shares the slot's tensors: filled here without the lock
   {
@@ -180,7 +179,7 @@ void Loader::fill(Slot& slot, int64_t row, int64_t index, StageClock& clock) try
     batch = slot.batch;
   }
   for (const auto& view : batch.views) output.rows.push_back(view[row]);
-  const Sample sample = load(index, output);
+  const Sample sample = load(index, stream, output);
   if (sample.index != index || batch.views.empty()) {
     const std::lock_guard lock(mutex_);
     if (sample.index != index) slot.damaged.push_back(index);
@@ -207,27 +206,28 @@ void Loader::fill(Slot& slot, int64_t row, int64_t index, StageClock& clock) try
   slot.error_row = row;
 }
 
-Loader::Sample Loader::load(int64_t index, const ViewOutput& output) {
-  if (auto sample = try_load(index, output)) return std::move(*sample);
+Loader::Sample Loader::load(int64_t index, int64_t stream, const ViewOutput& output) {
+  if (auto sample = try_load(index, stream, output)) return std::move(*sample);
   if (options_.on_damage == OnDamage::kSkip) return {};
   const int64_t first =
-      Random(options_.seed, epoch_, static_cast<uint64_t>(index), Purpose::kReplace).integer(0, dataset_.size());
+      Random(options_.order.seed, epoch_, static_cast<uint64_t>(stream), Purpose::kReplace).integer(0, dataset_.size());
   const int64_t tries = std::min(dataset_.size(), kMostReplacements);
   for (int64_t i = 0; i < tries; ++i) {
-    if (auto sample = try_load((first + i) % dataset_.size(), output)) return std::move(*sample);
+    const int64_t other = (first + i) % dataset_.size();
+    if (auto sample = try_load(other, other, output)) return std::move(*sample);
   }
   fail("{}: expected a readable image in its place, got {} damaged ones in a row; check the data", dataset_.path(index),
        tries);
 }
 
 // Nothing where the image is damaged, which is noted.
-std::optional<Loader::Sample> Loader::try_load(int64_t index, const ViewOutput& output) try {
+std::optional<Loader::Sample> Loader::try_load(int64_t index, int64_t stream, const ViewOutput& output) try {
   const std::string& path = dataset_.path(index);
   const auto bytes = dataset_.read(index);
   output.clock->end(&LoaderTimes::read_s);
-  EncodedImage image(bytes, path);
+  EncodedImage image(bytes, path, options_.apply_orientation);
   try {
-    return Sample{transform_(image, {epoch_, index, output}), index};
+    return Sample{transform_(image, {epoch_, index, stream, output}), index};
   } catch (const Error& error) {
     if (std::string_view(error.what()).starts_with(path)) throw;  // of the decoder
     fail("{}: {}", path, error.what());

@@ -18,6 +18,7 @@
 
 #include "data/dataset.h"
 #include "data/encoded_image.h"
+#include "data/sampler.h"
 #include "data/stage_times.h"
 #include "data/views.h"
 
@@ -29,13 +30,14 @@ using Views = std::vector<torch::Tensor>;
 /// Which sample a transform is to make.
 struct SampleRequest {
   uint64_t epoch = 0;
-  int64_t index = 0;  ///< of the image in the dataset
+  int64_t index = 0;   ///< of the image in the dataset
+  int64_t stream = 0;  ///< of its random numbers: the index, but for an image that the epoch holds again
   ViewOutput output =
       {};  ///< its rows are the batch's: what is written there need not be copied. At first there are none.
 };
 
 /// Makes a sample of an image. Called by several threads at once, without gradients; random numbers come from a stream
-/// of its own (seed, epoch, index). An Error says that the image is of no use: it counts as damaged. It should not use
+/// of its own (seed, epoch, stream). An Error says that the image is of no use: it counts as damaged. It should not use
 /// LibTorch's parallel operations: each thread would start its own.
 using Transform = std::function<Views(EncodedImage& image, const SampleRequest& sample)>;
 
@@ -47,12 +49,12 @@ enum class OnDamage {
 };
 
 struct LoaderOptions {
-  int64_t batch_size = 64;      ///< images of all ranks together
-  int64_t rank = 0, ranks = 1;  ///< takes the samples of the epoch whose number modulo `ranks` is `rank`
-  int64_t workers = 2;          ///< threads
-  uint64_t seed = 0;
-  bool shuffle = true;    ///< another order in each epoch; else the dataset's
-  bool drop_last = true;  ///< leave out an incomplete last batch
+  int64_t batch_size = 64;         ///< images of all ranks together
+  int64_t rank = 0, ranks = 1;     ///< takes the samples of the epoch whose number modulo `ranks` is `rank`
+  int64_t workers = 2;             ///< threads
+  SamplerOptions order = {};       ///< of the images; its seed also draws replacements
+  bool drop_last = true;           ///< leave out an incomplete last batch
+  bool apply_orientation = false;  ///< of Exif; else the pixels as they are stored
   OnDamage on_damage = OnDamage::kReplace;
   double max_damaged = 0.01;   ///< with kReplace, the largest share of damaged samples, in [0, 1]; above it, an Error
   int64_t queued_batches = 4;  ///< held in memory at most, those in work among them; besides, one image a worker
@@ -113,19 +115,19 @@ class Loader {
 
   void stop();
   void work();
-  void fill(Slot& slot, int64_t row, int64_t index, StageClock& clock);
-  Sample load(int64_t index, const ViewOutput& output);
-  std::optional<Sample> try_load(int64_t index, const ViewOutput& output);
+  void fill(Slot& slot, int64_t row, int64_t sample, StageClock& clock);
+  Sample load(int64_t index, int64_t stream, const ViewOutput& output);
+  std::optional<Sample> try_load(int64_t index, int64_t stream, const ViewOutput& output);
   Batch allocate(int64_t rows);
   torch::Tensor allocate_view(int64_t rows, const Layout& layout);
   void check_damaged(const Slot& slot);
-  std::vector<int64_t> order_of(uint64_t epoch) const;
   int64_t samples() const;
   int64_t rows() const { return options_.batch_size / options_.ranks; }  ///< of a full batch
 
   const Dataset& dataset_;
   const Transform transform_;
   const LoaderOptions options_;
+  const Sampler sampler_;
 
   std::vector<std::thread> workers_;
   mutable std::mutex mutex_;  // guards all below, but not what a batch's tensors hold
@@ -133,6 +135,7 @@ class Loader {
   bool stopping_ = false;
   uint64_t epoch_ = 0;
   std::vector<int64_t> order_;        // this rank's samples of the epoch
+  std::vector<int64_t> streams_;      // of their random numbers
   std::deque<Slot> slots_;            // a deque: slots stay where they are while others come and go at its ends
   int64_t first_slot_ = 0;            // batch of slots_.front()
   int64_t next_sample_ = 0;           // in order_, to be taken by a worker

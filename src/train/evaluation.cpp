@@ -25,9 +25,13 @@ torch::Tensor on_device(const torch::Tensor& view, const torch::Device& device) 
   return view.to(torch::TensorOptions(device), /*non_blocking=*/true);
 }
 
-LoaderOptions evaluation_order(int64_t batch_size, int64_t workers) {
-  return {
-      .batch_size = batch_size, .workers = workers, .shuffle = false, .drop_last = false, .on_damage = OnDamage::kSkip};
+LoaderOptions evaluation_order(const DataOptions& data, int64_t batch_size, OnDamage on_damage) {
+  return {.batch_size = batch_size,
+          .workers = data.workers,
+          .order = {.shuffle = Shuffle::kNone},
+          .drop_last = false,
+          .apply_orientation = data.apply_orientation,
+          .on_damage = on_damage};
 }
 
 }  // namespace beit

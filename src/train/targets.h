@@ -29,7 +29,7 @@ class Targets {
   /// features of each image's evaluation view and of its mirror image are read from that file; where it is missing they
   /// are computed and it is written: 2 M N F numbers of two bytes, all in memory. Errors: those of the teacher; a cache
   /// that was made for something else.
-  Targets(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images, int64_t workers,
+  Targets(const TeacherChoice& choice, const ModelOptions& model, const Dataset& images, const DataOptions& data,
           const torch::Device& device);
 
   /// Float32 [B, N, F] without gradient, on the device. images_BCHW: in [0, 1], on the device. Where there is a cache
@@ -42,7 +42,7 @@ class Targets {
  private:
   /// The teacher's features, standardised where it asks for it.
   torch::Tensor compute(const torch::Tensor& images_BCHW);
-  torch::Tensor compute_all(const ModelOptions& model, const Dataset& images, int64_t workers);
+  torch::Tensor compute_all(const ModelOptions& model, const Dataset& images, const DataOptions& data);
 
   std::shared_ptr<Teacher> teacher_;
   torch::Device device_;

@@ -19,7 +19,7 @@ Transform vqkd_transform(const ModelOptions& model, const DataOptions& data, uin
       .size = {model.image_size, model.image_size}, .min_crop = data.min_crop, .decoding = decoding_of(data)};
   return [options, patch = model.patch_size, seed](EncodedImage& image, const SampleRequest& sample) -> Views {
     require_a_patch(image.size(), patch);
-    Random random(seed, sample.epoch, static_cast<uint64_t>(sample.index), Purpose::kAugment);
+    Random random(seed, sample.epoch, static_cast<uint64_t>(sample.stream), Purpose::kAugment);
     const TokenizerView view = tokenizer_view(image, options, random, sample.output);
     return {view.image_CHW, torch::scalar_tensor(view.mirrored, torch::kBool)};
   };
@@ -40,7 +40,6 @@ nlohmann::ordered_json VqkdTask::validate() {
   validate_on(*validation_, [&](const Batch& batch) { tokenizer_->codes(on_device(batch.views[0], device_)); });
   auto line = figures("val_", code_usage(tokenizer_->quantizer()->counts()));
   tokenizer_->train();
-  if (validation_->damaged() > 0) line["val_damaged_images"] = validation_->damaged();
   return line;
 }
 

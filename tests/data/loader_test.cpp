@@ -115,7 +115,7 @@ TEST_CASE("loader: each image comes once, in an order of its epoch or the datase
   std::iota(expected.begin(), expected.end(), int64_t{0});
   std::sort(first.begin(), first.end());
   CHECK(first == expected);
-  Loader sorted(dataset, noisy, {.batch_size = 5, .shuffle = false, .drop_last = false});
+  Loader sorted(dataset, noisy, {.batch_size = 5, .order = {.shuffle = Shuffle::kNone}, .drop_last = false});
   const auto batches = epoch_of(sorted, 0);
   CHECK(all_indices(batches) == expected);
   for (const auto& batch : batches) {
@@ -133,7 +133,7 @@ TEST_CASE("loader: a damaged image is replaced by another, the same each time") 
     if (!error_of([&] { decode_image(dataset.read(i), ""); }).empty()) damaged.insert(i);
   }
   REQUIRE(damaged.size() == 5);
-  Loader loader(dataset, noisy, {.batch_size = 23, .shuffle = false, .max_damaged = 0.25});
+  Loader loader(dataset, noisy, {.batch_size = 23, .order = {.shuffle = Shuffle::kNone}, .max_damaged = 0.25});
   const auto once = epoch_of(loader, 0), again = epoch_of(loader, 0);
   CHECK(same(once, again));
   CHECK(loader.damaged() == 5);
@@ -149,15 +149,16 @@ TEST_CASE("loader: a damaged image is replaced by another, the same each time") 
 TEST_CASE("loader: damaged images are left out or an Error where that is wished") {
   const Pictures pictures({0, 3, 6, 9});  // the first four of class 0
   const auto dataset = pictures.open();
-  Loader skipping(dataset, noisy,
-                  {.batch_size = 2, .shuffle = false, .drop_last = false, .on_damage = OnDamage::kSkip});
+  Loader skipping(
+      dataset, noisy,
+      {.batch_size = 2, .order = {.shuffle = Shuffle::kNone}, .drop_last = false, .on_damage = OnDamage::kSkip});
   const auto batches = epoch_of(skipping, 0);
   const auto indices = all_indices(batches);
   CHECK(indices.size() == 19);
   CHECK(indices.front() == 4);
   CHECK(batches.size() == 10);
   CHECK(skipping.damaged() == 4);
-  Loader failing(dataset, noisy, {.batch_size = 2, .shuffle = false, .on_damage = OnDamage::kFail});
+  Loader failing(dataset, noisy, {.batch_size = 2, .order = {.shuffle = Shuffle::kNone}, .on_damage = OnDamage::kFail});
   failing.start(0);
   CHECK(contains(error_of([&] { failing.next(); }), "0/00.png: expected a whole PNG image"));
 }
@@ -179,12 +180,13 @@ TEST_CASE("loader: an image that the transform refuses is damaged too") {
     require(sample.index != 3, "too small");
     return {to_float(image.decode())};
   };
-  Loader skipping(dataset, refusing,
-                  {.batch_size = 4, .shuffle = false, .drop_last = false, .on_damage = OnDamage::kSkip});
+  Loader skipping(
+      dataset, refusing,
+      {.batch_size = 4, .order = {.shuffle = Shuffle::kNone}, .drop_last = false, .on_damage = OnDamage::kSkip});
   skipping.start(0);
   CHECK(skipping.next()->indices_B.size(0) == 3);
   CHECK(skipping.damaged() == 1);
-  Loader replacing(dataset, refusing, {.batch_size = 4, .shuffle = false});
+  Loader replacing(dataset, refusing, {.batch_size = 4, .order = {.shuffle = Shuffle::kNone}});
   replacing.start(0);
   CHECK(replacing.next()->indices_B[3].item<int64_t>() != 3);
 }
@@ -199,7 +201,7 @@ TEST_CASE("loader: a worker's exception reaches the caller when its batch is due
     };
   };
   Loader loader(dataset, at(10, Error("too small")),
-                {.batch_size = 4, .workers = 7, .shuffle = false, .on_damage = OnDamage::kFail});
+                {.batch_size = 4, .workers = 7, .order = {.shuffle = Shuffle::kNone}, .on_damage = OnDamage::kFail});
   for (int i = 0; i < 3; ++i) {
     loader.start(0);
     CHECK(loader.next());
@@ -308,8 +310,11 @@ TEST_CASE("loader: too many damaged images end the run with their names, whateve
   const Pictures pictures({0, 3, 7});
   const auto dataset = pictures.open();
   for (const int64_t workers : {1, 3}) {
-    LoaderOptions options{
-        .batch_size = 4, .workers = workers, .shuffle = false, .drop_last = false, .max_damaged = 0.1};
+    LoaderOptions options{.batch_size = 4,
+                          .workers = workers,
+                          .order = {.shuffle = Shuffle::kNone},
+                          .drop_last = false,
+                          .max_damaged = 0.1};
     Loader loader(dataset, noisy, options);
     loader.start(0);
     for (int batch = 0; batch < 5; ++batch) CHECK(loader.next());  // fewer than a hundred samples decide at the end
@@ -334,7 +339,7 @@ TEST_CASE("loader: the damaged share is asked for before an epoch's end once a h
     write_bytes(folder.path / fmt::format("{:03}.png", i), std::span(bytes).first(damaged ? 20 : bytes.size()));
   }
   const auto dataset = Dataset::open(std::vector{folder.path});
-  Loader loader(dataset, noisy, {.batch_size = 20, .shuffle = false});
+  Loader loader(dataset, noisy, {.batch_size = 20, .order = {.shuffle = Shuffle::kNone}});
   loader.start(0);
   for (int batch = 0; batch < 4; ++batch) CHECK(loader.next());
   CHECK(contains(error_of([&] { loader.next(); }), "got 2 of 100"));

@@ -113,6 +113,17 @@ bool read_image_bytes(std::span<const uint8_t> bytes) {
   });
 }
 
+/// In parts as well, also at smaller scales.
+bool read_jpeg_bytes(std::span<const uint8_t> bytes) {
+  accepts([&] {
+    JpegFile file(bytes, "fuzz");
+    const auto [height, width] = file.size();
+    const Box part{height / 3, width / 4, std::max<int64_t>(1, height / 2), std::max<int64_t>(1, width / 2)};
+    for (const int64_t side : {1, 4, 16, 1 << 20}) file.decode(part, {side, side});
+  });
+  return read_image_bytes<decode_image>(bytes);
+}
+
 bool read_png_bytes(std::span<const uint8_t> bytes) {
   accepts([&] { decode_png_indices(bytes, "fuzz"); });
   return read_image_bytes<decode_png>(bytes);
@@ -125,7 +136,7 @@ Reader reader_of(std::string_view format) {
   if (format == "zip") return read_zip_bytes;
   if (format == "pth") return read_pth_bytes;
   if (format == "safetensors") return read_safetensors_bytes;
-  if (format == "jpeg") return read_image_bytes<decode_jpeg>;
+  if (format == "jpeg") return read_jpeg_bytes;
   if (format == "png") return read_png_bytes;
   if (format == "webp") return read_image_bytes<decode_webp>;
   if (format == "gif") return read_image_bytes<decode_gif>;

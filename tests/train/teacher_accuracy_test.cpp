@@ -19,7 +19,9 @@ TEST_CASE("teacher accuracy: EfficientNet-Lite2 names nine of ten ImageNet photo
   const auto view = [](EncodedImage& image, const SampleRequest&) -> Views {
     return {evaluation_view(image, {224, 224})};
   };
-  Loader loader(images, view, {.batch_size = 20, .shuffle = false, .drop_last = false, .on_damage = OnDamage::kFail});
+  Loader loader(
+      images, view,
+      {.batch_size = 20, .order = {.shuffle = Shuffle::kNone}, .drop_last = false, .on_damage = OnDamage::kFail});
   loader.start(0);
   int64_t right = 0;
   while (const auto batch = loader.next()) {

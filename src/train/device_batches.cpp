@@ -1,0 +1,51 @@
+#include "train/device_batches.h"
+
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <utility>
+
+namespace beit {
+
+struct DeviceBatches::Copies {
+  explicit Copies(const torch::Device& device)
+      : guard(device.type()), stream(guard.getStreamFromGlobalPool(device)), arrived(device.type()) {}
+
+  c10::impl::VirtualGuardImpl guard;
+  c10::Stream stream;
+  c10::Event arrived;
+  std::optional<Batch> batch = {};
+};
+
+DeviceBatches::DeviceBatches(Loader& loader, const torch::Device& device) : loader_(loader), device_(device) {
+  if (!device.is_cpu()) copies_ = std::make_unique<Copies>(device);
+}
+
+DeviceBatches::~DeviceBatches() = default;
+
+void DeviceBatches::start(int64_t epoch, int64_t first_batch) {
+  loader_.start(epoch, first_batch);
+  if (copies_) send_next();
+}
+
+std::optional<Batch> DeviceBatches::next() {
+  if (!copies_) return loader_.next();
+  std::optional<Batch> batch = std::exchange(copies_->batch, std::nullopt);
+  if (!batch) return std::nullopt;
+  const c10::Stream computing = copies_->guard.getStream(device_);
+  copies_->arrived.block(computing);
+  for (const auto& view : batch->views) view.record_stream(computing);  // its memory is not another's before
+  send_next();
+  return batch;
+}
+
+void DeviceBatches::send_next() {
+  copies_->batch = loader_.next();
+  if (!copies_->batch) return;
+  const c10::StreamGuard on_stream(copies_->stream);
+  for (auto& view : copies_->batch->views) view = view.to(torch::TensorOptions(device_), /*non_blocking=*/true);
+  copies_->arrived.record(copies_->stream);
+}
+
+}  // namespace beit
