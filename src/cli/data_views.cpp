@@ -53,8 +53,7 @@ OptionList ViewChoice::options() {
                  .help = "smallest share of the area that a random crop keeps; 0: 0.2 for pretrain, else 0.08; 1: no "
                          "random crop",
                  .range = {.least = 0, .most = 1}}},
-               pick(describe(data), {"data", "data-weight", "shuffle", "shuffle-window", "workers", "color-jitter",
-                                     "decode", "apply-orientation", "max-damaged"}),
+               pick(describe(data), {"data", "workers", "color-jitter", "decode", "apply-orientation", "max-damaged"}),
                describe(augment)});
 }
 

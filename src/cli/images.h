@@ -23,8 +23,8 @@ LoaderOptions training_order(const DataOptions& data, int64_t batch_size, uint64
 /// positive number for each --data.
 SamplerOptions sampler_options(const DataOptions& data, uint64_t seed);
 
-/// Error where --output names a file that is also read: the file `weights` or anything in the folder `weights`, or one
-/// of `data`.
+/// Error where --output names a file that is also read: the file `weights` or anything in the folder `weights`, one of
+/// `data`, or an image in a folder of these.
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& weights,
                    const std::vector<std::string>& data);
 

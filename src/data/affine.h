@@ -9,7 +9,7 @@
 namespace beit {
 
 /// ImageNet's mean, as a colour.
-inline constexpr Color kImagenetMean{124, 116, 104};
+inline constexpr Color kMeanColor{124, 116, 104};
 
 /// Takes the output's point (x, y) from the input's (a x + b y + c, d x + e y + f); pixels have their centres at
 /// halves.

@@ -37,7 +37,7 @@ struct RandAugmentOptions {
   double magnitude_std = 0.0;  ///< `mstd`: deviation of each operation's magnitude, which is cut to [0, 10]
   bool increasing = false;     ///< `inc`: a larger magnitude always changes more
   double probability = 0.5;    ///< `p`: that a drawn operation is applied
-  Color fill = kImagenetMean;  ///< where rotation, shear and translation leave nothing
+  Color fill = kMeanColor;     ///< where rotation, shear and translation leave nothing
 };
 
 /// Parses `rand` followed by parts such as -m9 -n2 -mstd0.5 -inc1 -p0.5, in any order; what is not named keeps its

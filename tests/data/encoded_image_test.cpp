@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "data/image.h"
+#include "data/orientation.h"
 #include "data/resize.h"
 #include "io/safetensors.h"
 #include "tests/data/samples.h"
@@ -131,4 +133,24 @@ TEST_CASE("encoded image: a part outside of the image is refused") {
   CHECK(contains(error_of([&] { image.decode({0, 1, 1, size.width}); }), "a.jpg: expected a part within"));
   CHECK_THROWS_AS(image.decode({0, 0, 0, 1}), Error);
   CHECK_THROWS_AS(image.decode({-1, 0, 1, 1}), Error);
+}
+
+TEST_CASE("encoded image: turned upright where that is wished, part and whole alike") {
+  const auto tensors = read_safetensors(golden("formats.safetensors")).tensors;
+  int turned = 0;
+  for (const auto& [name, file] : tensors) {
+    if (!name.starts_with("exif.")) continue;
+    CAPTURE(name);
+    const auto bytes = bytes_of(file);
+    const auto stored_HWC = decode_image(bytes, name);
+    const auto upright_HWC = apply_orientation(stored_HWC, exif_orientation(bytes));
+    EncodedImage as_stored(bytes, name), upright(bytes, name, /*upright=*/true);
+    CHECK(torch::equal(as_stored.decode(), stored_HWC));
+    CHECK(upright.size() == ImageSize{upright_HWC.size(0), upright_HWC.size(1)});
+    const Box box{1, 0, upright.size().height - 1, upright.size().width};
+    CHECK(torch::equal(cut(upright.decode(box), box), upright_HWC.slice(0, 1)));
+    CHECK(torch::equal(upright.decode(), upright_HWC));
+    ++turned;
+  }
+  CHECK(turned == 6);
 }

@@ -15,26 +15,27 @@ using namespace beit;
 
 namespace {
 
-// 23 pictures in three classes, of which some are damaged.
+// Pictures in three classes, of which some are damaged.
 class Pictures {
  public:
-  explicit Pictures(const std::set<int64_t>& damaged = {}) {
-    for (int64_t i = 0; i < 23; ++i) {
+  explicit Pictures(const std::set<int64_t>& damaged = {}, int64_t count = 23) {
+    for (int64_t i = 0; i < count; ++i) {
       auto bytes = encode_png(picture(6, 6, static_cast<uint64_t>(i)));
       if (damaged.contains(i)) bytes.resize(bytes.size() / 2);
       write_bytes(folder_.path / fmt::format("{}/{:02}.png", i % 3, i), bytes);
     }
   }
 
-  Dataset open() const { return Dataset::open(std::vector{folder_.path}); }
+  const std::filesystem::path& path() const { return folder_.path; }
+  Dataset open() const { return Dataset::open(std::vector{path()}); }
 
  private:
   TemporaryFolder folder_;
 };
 
-// The image with noise of (epoch, index), and its first row.
+// The image with noise of (epoch, stream), and its first row.
 Views noisy(EncodedImage& image, const SampleRequest& sample) {
-  Random random(9, sample.epoch, static_cast<uint64_t>(sample.index), Purpose::kAugment);
+  Random random(9, sample.epoch, static_cast<uint64_t>(sample.stream), Purpose::kAugment);
   auto image_CHW = to_float(image.decode()) + static_cast<float>(random.uniform());
   return {image_CHW, image_CHW.select(1, 0).contiguous()};
 }
@@ -373,4 +374,22 @@ TEST_CASE("loader: options that make no batch are refused") {
   CHECK_THROWS_AS(Loader(dataset, noisy, {.max_damaged = 1.5}), Error);
   Loader loader(dataset, noisy, {.batch_size = 23});
   CHECK(contains(error_of([&] { loader.next(); }), "expected start() before next()"));
+}
+
+TEST_CASE("loader: it follows the sampler, and an image that an epoch holds again looks another each time") {
+  const Pictures few({}, 3), many({}, 9);
+  const auto dataset = Dataset::open(std::vector{few.path(), many.path()});
+  const SamplerOptions order{.seed = 5, .weights = {3, 1}};
+  Loader loader(dataset, noisy, {.batch_size = 4, .order = order});
+  const auto batches = epoch_of(loader, 2);
+  CHECK(all_indices(batches) == Sampler(dataset, order).order(2));
+  std::map<int64_t, std::vector<torch::Tensor>> seen;
+  for (const auto& batch : batches) {
+    for (int64_t row = 0; row < 4; ++row) seen[batch.indices_B[row].item<int64_t>()].push_back(batch.views[0][row]);
+  }
+  int64_t repeated = 0;
+  for (const auto& [index, views] : seen) {
+    for (size_t i = 1; i < views.size(); ++i, ++repeated) CHECK(!torch::equal(views[i], views[i - 1]));
+  }
+  CHECK(repeated > 0);
 }

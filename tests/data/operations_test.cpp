@@ -47,7 +47,7 @@ std::map<std::string, Operation> operations(const Color& fill) {
 
 TEST_CASE("operations: each is Pillow's at every pixel of a photograph") {
   const auto tensors = read_safetensors(golden("augment.safetensors")).tensors;
-  const auto known = operations(kImagenetMean);
+  const auto known = operations(kMeanColor);
   int compared = 0;
   for (const auto& [name, expected] : tensors) {
     if (!name.starts_with("out.") || name == "out.flip") continue;
@@ -86,8 +86,8 @@ TEST_CASE("operations: numbers that mean nothing are refused") {
   CHECK_THROWS_AS(solarize_(pixels_HWC, 257), Error);
   CHECK_THROWS_AS(solarize_add_(pixels_HWC, -1), Error);
   CHECK_THROWS_AS(adjust_sharpness_(pixels_HWC, -0.1), Error);
-  CHECK_THROWS_AS(rotate_(pixels_HWC, std::nan(""), kImagenetMean), Error);
-  CHECK_THROWS_AS(shear_x_(pixels_HWC, INFINITY, kImagenetMean), Error);
+  CHECK_THROWS_AS(rotate_(pixels_HWC, std::nan(""), kMeanColor), Error);
+  CHECK_THROWS_AS(shear_x_(pixels_HWC, INFINITY, kMeanColor), Error);
   CHECK_THROWS_AS(invert_(torch::zeros({4, 4, 3})), Error);
   CHECK(torch::equal(pixels_HWC, picture(4, 5)));
 }

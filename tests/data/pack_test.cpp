@@ -165,7 +165,7 @@ TEST_CASE("pack: part of a set has the numbers of the whole set's classes") {
 TEST_CASE("pack: a damaged image is an error that names it, or left out") {
   const Pictures pictures({4, 11});
   const auto error = error_of([&] { pictures.pack({.workers = 1}); });
-  CHECK(contains(error, "expected a JPEG, PNG or WebP image"));
+  CHECK(contains(error, "expected a JPEG, PNG, WebP, GIF or BMP image"));
   CHECK((contains(error, "04.b.png") || contains(error, "11.b.png")));
   CHECK(contains(error, "--skip-damaged leaves such images out"));
   for (const auto& [name, bytes] : pictures.files()) {

@@ -32,7 +32,7 @@ TEST_CASE("rand_augment: timm's text is understood, and off") {
   CHECK(published.magnitude_std == 0.5);
   CHECK(published.increasing);
   CHECK(published.probability == 0.5);
-  CHECK(published.fill == kImagenetMean);
+  CHECK(published.fill == kMeanColor);
   const auto other = parse_rand_augment("rand-n3-p0.75-m4");
   CHECK(other.layers == 3);
   CHECK(other.magnitude == 4.0);
