@@ -232,7 +232,7 @@ OptionList describe(DataOptions& o) {
        .range = {.least = 0, .most = 1, .without_least = true}},
       {.name = "color-jitter",
        .value = &o.color_jitter,
-       .help = "strength of brightness, contrast, saturation; 0: none",
+       .help = "strength of brightness, contrast, saturation in pre-training; 0: none",
        .range = kFrom0},
       {.name = "decode",
        .value = &o.decode,

@@ -46,13 +46,14 @@ struct Codes {
     require_apart(output, tokenizer, data.data);
     require_writable(output);
     const Dataset images = open_images(data.data, "data");
+    require_unread(output, images);
 
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
     LoadedTokenizer loaded = load_tokenizer(tokenizer, load);
     loaded.model->to(device);
 
-    Loader loader(images, evaluation_transform(loaded.options), evaluation_order(data, batch_size, OnDamage::kSkip));
+    Loader loader(images, evaluation_transform(loaded.options), evaluation_loading(data, batch_size, OnDamage::kSkip));
     loader.start(/*epoch=*/0);
     std::vector<torch::Tensor> codes_BN, labels_B, indices_B;
     int64_t done = 0;
@@ -72,9 +73,10 @@ struct Codes {
     const ImageSize size{loaded.options.image_size, loaded.options.image_size};
     const auto pixels_of = [&](int64_t image) {
       const auto index = indices_I[image].item<int64_t>();
-      return evaluation_view(decode_image(images.read(index), images.path(index)), size);
+      const auto bytes = images.read(index);
+      return evaluation_pixels(EncodedImage(bytes, images.path(index), data.apply_orientation).decode(), size);
     };
-    write_png(output, code_mosaic(rows, grid_of(loaded.options), pixels_of));
+    write_file_atomically(output, png_bytes(code_mosaic(rows, grid_of(loaded.options), pixels_of)));
     log().info("{} of {} codes, found in {} images; written to {}", rows.size(), loaded.codebook.codes, done, output);
   }
 };

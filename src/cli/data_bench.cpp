@@ -18,6 +18,7 @@ struct DataBench {
   OptionList options() {
     return join(
         {views.options(),
+         pick(describe(views.data), {"data-weight", "shuffle", "shuffle-window"}),
          {{.name = "batch-size", .value = &batch_size, .help = "images of a batch", .range = {.least = 1, .most = 1e6}},
           {.name = "batches",
            .value = &batches,
@@ -31,40 +32,39 @@ struct DataBench {
     int64_t epoch = 0;
     loader.start(epoch);
     const auto take = [&](int64_t count) {
-      int64_t rows = 0;
       for (int64_t i = 0; i < count; ++i) {
         auto batch = loader.next();
         while (!batch) {
           loader.start(++epoch);
           batch = loader.next();
         }
-        rows += batch->indices_B.size(0);
       }
-      return rows;
     };
     take(kWarmUp);
     const LoaderTimes before = loader.times();
     const auto start = std::chrono::steady_clock::now();
-    const int64_t taken = take(batches);
+    take(batches);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     const LoaderTimes after = loader.times();
 
     const auto us_per_image = [&](double LoaderTimes::*stage) {
-      return 1e6 * (after.*stage - before.*stage) / static_cast<double>(after.images - before.images);
+      return 1e6 * (after.*stage - before.*stage) /
+             static_cast<double>(std::max<int64_t>(1, after.images - before.images));
     };
-    const nlohmann::ordered_json line{{"transform", views.transform},
-                                      {"image_size", views.image_size},
-                                      {"decode", views.data.decode},
-                                      {"workers", views.data.workers},
-                                      {"batch_size", batch_size},
-                                      {"batches", batches},
-                                      {"damaged_images", loader.damaged()},
-                                      {"images_per_s", static_cast<double>(taken) / seconds.count()},
-                                      {"us_per_image",
-                                       {{"read", us_per_image(&LoaderTimes::read_s)},
-                                        {"decode", us_per_image(&LoaderTimes::decode_s)},
-                                        {"resize", us_per_image(&LoaderTimes::resize_s)},
-                                        {"rest", us_per_image(&LoaderTimes::rest_s)}}}};
+    const nlohmann::ordered_json line{
+        {"transform", views.transform},
+        {"image_size", views.image_size},
+        {"decode", views.is_training() ? views.data.decode : "exact"},
+        {"workers", views.data.workers},
+        {"batch_size", batch_size},
+        {"batches", batches},
+        {"damaged_images", loader.damaged()},
+        {"images_per_s", static_cast<double>(after.images - before.images) / seconds.count()},
+        {"us_per_image",
+         {{"read", us_per_image(&LoaderTimes::read_s)},
+          {"decode", us_per_image(&LoaderTimes::decode_s)},
+          {"resize", us_per_image(&LoaderTimes::resize_s)},
+          {"rest", us_per_image(&LoaderTimes::rest_s)}}}};
     fmt::print("{}\n", line.dump());
   }
 };

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kBatch = 16;
-constexpr int64_t kMostBytes = int64_t{8} << 30;  // of a file, which is held in memory until it is written
+constexpr int64_t kMostBytes = int64_t{8} << 30;  // of a tensor; all are held in memory until they are written
 
 /// float32 [3, H, W] back to pixels.
 torch::Tensor pixels_of(const torch::Tensor& image_CHW, const PixelScale& scale) {
@@ -64,12 +64,14 @@ struct DataDump {
       require_apart(output, "", views.data.data);
       require_writable(output);
     }
+    if (!png.empty()) require_folder_apart(png, views.data.data);
     std::error_code failed;
     if (!png.empty()) fs::create_directories(png, failed);
     require(png.empty() || fs::is_directory(png),
             "{}: expected a folder for pictures, got \"{}\"; choose another --png", png, failed.message());
 
     const Dataset images = views.open();
+    if (!output.empty()) require_unread(output, images);
     const int64_t wanted = count > 0 ? std::min(count, images.size()) : images.size();
     Loader loader = views.loader(images, std::min(kBatch, wanted), /*in_order=*/true);
     loader.start(epoch);
@@ -123,7 +125,7 @@ struct DataDump {
       const auto pixels_HWC = names[i] == "mask" ? masked_pixels(first_HWC, view, views.patch_size)
                                                  : pixels_of(view, views.scale(names[i]));
       if (i == 0) first_HWC = pixels_HWC;
-      write_png(fs::path(png) / fmt::format("{:06d}-{}.png", number, names[i]), pixels_HWC);
+      write_file_atomically(fs::path(png) / fmt::format("{:06d}-{}.png", number, names[i]), png_bytes(pixels_HWC));
     }
   }
 };

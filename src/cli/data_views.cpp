@@ -10,21 +10,13 @@
 namespace beit {
 namespace {
 
-/// Evaluation of a classifier: the evaluation view in ImageNet's mean and deviation.
-Transform classifier_transform(const ModelOptions& model) {
-  return [size = ImageSize{model.image_size, model.image_size}](EncodedImage& image,
-                                                                const SampleRequest& sample) -> Views {
-    return {evaluation_view(image, size, kImagenetScale, sample.output)};
-  };
-}
-
 Transform transform_of(const ViewChoice& choice) {
   ModelOptions model{.image_size = choice.image_size, .patch_size = choice.patch_size};
   resolve(model);
   DataOptions data = choice.data;
   data.min_crop = choice.min_crop > 0 ? choice.min_crop : choice.transform == "pretrain" ? 0.2 : 0.08;
   const auto seed = static_cast<uint64_t>(choice.seed);
-  if (choice.transform == "eval") return classifier_transform(model);
+  if (choice.transform == "eval") return evaluation_transform(model, kImagenetScale);
   if (choice.transform == "vqkd") return vqkd_transform(model, data, seed);
   if (choice.transform == "finetune") return finetune_transform(model, data, choice.augment, seed);
   MimChoice mim{.tokenizer_image_size = model.image_size};
@@ -69,8 +61,8 @@ PixelScale ViewChoice::scale(const std::string& name) const {
 Dataset ViewChoice::open() const { return open_images(data.data, "data"); }
 
 Loader ViewChoice::loader(const Dataset& images, int64_t batch_size, bool in_order) const {
-  LoaderOptions options = is_training() ? training_order(data, batch_size, static_cast<uint64_t>(seed))
-                                        : evaluation_order(data, batch_size);
+  LoaderOptions options = is_training() ? training_loading(data, batch_size, static_cast<uint64_t>(seed))
+                                        : evaluation_loading(data, batch_size);
   if (in_order) options.order.shuffle = Shuffle::kNone;
   if (in_order) options.drop_last = false;
   return Loader(images, transform_of(*this), options);

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include "base/error.h"
+#include "data/image.h"
 
 namespace beit {
 namespace {
@@ -40,13 +41,18 @@ SamplerOptions sampler_options(const DataOptions& data, uint64_t seed) {
           .weights = std::move(weights)};
 }
 
-LoaderOptions training_order(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory) {
+LoaderOptions training_loading(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory) {
   return {.batch_size = batch_size,
           .workers = data.workers,
           .order = sampler_options(data, seed),
           .apply_orientation = data.apply_orientation,
           .max_damaged = data.max_damaged,
           .pin_memory = pin_memory};
+}
+
+std::string png_bytes(const torch::Tensor& pixels_HWC) {
+  const auto bytes = encode_png(pixels_HWC);
+  return {bytes.begin(), bytes.end()};
 }
 
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& weights,
@@ -60,6 +66,24 @@ void require_apart(const std::filesystem::path& output, const std::filesystem::p
     require(!std::filesystem::equivalent(output, input, missing),
             "{}: expected an output apart from what is read, got {} itself; choose another place", output.string(),
             input.string());
+  }
+}
+
+void require_unread(const std::filesystem::path& output, const Dataset& images) {
+  require(!images.holds(output),
+          "{}: expected an output apart from what is read, got an image or archive of --data; "
+          "choose another place",
+          output.string());
+}
+
+void require_folder_apart(const std::filesystem::path& output, const std::vector<std::string>& data) {
+  std::error_code none;
+  const auto inside = std::filesystem::weakly_canonical(output, none).string() + "/";
+  for (const std::string& source : data) {
+    if (!std::filesystem::is_directory(source, none)) continue;
+    require(!inside.starts_with(std::filesystem::canonical(source, none).string() + "/"),
+            "{}: expected a folder apart from what is read, got one in {}; choose another place", output.string(),
+            source);
   }
 }
 

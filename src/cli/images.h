@@ -17,15 +17,24 @@ namespace beit {
 Dataset open_images(const std::vector<std::string>& paths, std::string_view flag);
 
 /// What a loader of training does. Error as sampler_options().
-LoaderOptions training_order(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory = false);
+LoaderOptions training_loading(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory = false);
 
 /// The order that --shuffle, --shuffle-window and --data-weight ask for. Error unless there are no weights or one
 /// positive number for each --data.
 SamplerOptions sampler_options(const DataOptions& data, uint64_t seed);
 
-/// Error where --output names a file that is also read: the file `weights` or anything in the folder `weights`, one of
-/// `data`, or an image in a folder of these.
+/// The pixels as the bytes of a PNG file.
+std::string png_bytes(const torch::Tensor& pixels_HWC);
+
+/// Error where --output names a file that is also read: the file `weights` or anything in the folder `weights`, or one
+/// of `data`.
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& weights,
                    const std::vector<std::string>& data);
+
+/// Error where --output names a file that an image lies in, or an image.
+void require_unread(const std::filesystem::path& output, const Dataset& images);
+
+/// Error where a folder to write to is one of `data` or lies in one: what is written there would be read next time.
+void require_folder_apart(const std::filesystem::path& output, const std::vector<std::string>& data);
 
 }  // namespace beit

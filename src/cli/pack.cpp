@@ -46,6 +46,7 @@ struct Pack {
     if (quiet) log().set_level(spdlog::level::warn);
     const auto stopped = stop_on_signal();
     const Dataset images = open_images(data.data, "data");
+    require_folder_apart(output, data.data);
     std::error_code failed;
     fs::create_directories(output, failed);
     require(fs::is_directory(output), "{}: expected a folder, or a place to make one, got \"{}\"; choose another place",

@@ -48,7 +48,7 @@ struct Pretrain {
     const Dataset images = open_images(data.data, "data");
     const auto seed = static_cast<uint64_t>(train.seed);
     Loader loader(images, pretrain_transform(model, choice, data, seed),
-                  training_order(data, train.batch_size, seed, device.is_cuda()));
+                  training_loading(data, train.batch_size, seed, device.is_cuda()));
     const Plan steps = plan(train, loader.batches(), train.lr);
     Run folder(train.output, config_toml("pretrain", options()), config_metadata("pretrain", options()));
     const auto state = folder.resume_state(train.resume);
@@ -61,7 +61,7 @@ struct Pretrain {
       // Whole images, half of them mirrored, each with one mask; both always the same.
       const DataOptions plain{.min_crop = 1, .color_jitter = 0};
       validation.emplace(*val_images, pretrain_transform(model, choice, plain, /*seed=*/0),
-                         evaluation_order(data, train.batch_size));
+                         evaluation_loading(data, train.batch_size));
     }
 
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());

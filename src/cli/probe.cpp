@@ -162,7 +162,7 @@ struct Probe {
 
   LabelledFeatures extract(const Dataset& images, const Features& features, const torch::Device& device,
                            const std::function<void(int64_t)>& advance) const {
-    Loader loader(images, evaluation_transform(model), evaluation_order(data, batch_size));
+    Loader loader(images, evaluation_transform(model), evaluation_loading(data, batch_size));
     loader.start(/*epoch=*/0);
     LabelledFeatures all{torch::Tensor(), torch::empty({images.size()}, torch::kInt64)};
     int64_t row = 0;

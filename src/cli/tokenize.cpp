@@ -86,9 +86,10 @@ struct Tokenize {
     const Grid grid = grid_of(loaded.options);
 
     const auto images = open_images(data.data, "data");
+    if (!output.empty()) require_unread(output, images);
     if (!output.empty()) require_fitting_paths(images, grid);
     Loader loader(images, evaluation_transform(loaded.options),
-                  evaluation_order(data, batch_size, skip_damaged ? OnDamage::kSkip : OnDamage::kFail));
+                  evaluation_loading(data, batch_size, skip_damaged ? OnDamage::kSkip : OnDamage::kFail));
     loader.start(/*epoch=*/0);
 
     auto codes_MN = torch::empty({output.empty() ? 0 : images.size(), grid.patches()}, torch::kInt32);

@@ -32,10 +32,13 @@ struct Vqkd {
   RuntimeOptions runtime;
 
   OptionList options() {
+    OptionList training = describe(train);
+    std::ranges::find(training, "lr", &Option::name)->help =
+        "highest learning rate, for 128 images a step: times --batch-size / 128";
     return join({describe(model), describe(codebook), describe(teacher),
                  pick(describe(data), {"data", "data-weight", "val-data", "shuffle", "shuffle-window", "workers",
                                        "min-crop", "decode", "max-damaged", "apply-orientation"}),
-                 describe(train), describe(runtime)});
+                 training, describe(runtime)});
   }
 
   void run() {
@@ -47,7 +50,7 @@ struct Vqkd {
     const Dataset images = open_images(data.data, "data");
     const auto seed = static_cast<uint64_t>(train.seed);
     Loader loader(images, vqkd_transform(model, data, seed),
-                  training_order(data, train.batch_size, seed, device.is_cuda()));
+                  training_loading(data, train.batch_size, seed, device.is_cuda()));
     // The learning rate is that of 128 images a step.
     const Plan steps = plan(train, loader.batches(), train.lr * static_cast<double>(train.batch_size) / 128.0);
     Run folder(train.output, config_toml("vqkd", options()), config_metadata("vqkd", options()));
@@ -58,7 +61,7 @@ struct Vqkd {
         data.val_data.empty() ? std::nullopt : std::optional(open_images(data.val_data, "val-data"));
     std::optional<Loader> validation;
     if (val_images)
-      validation.emplace(*val_images, evaluation_transform(model), evaluation_order(data, train.batch_size));
+      validation.emplace(*val_images, evaluation_transform(model), evaluation_loading(data, train.batch_size));
 
     Targets targets(teacher, model, images, data, device);
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());

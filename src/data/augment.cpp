@@ -99,16 +99,6 @@ void adjust_sharpness_(const torch::Tensor& pixels_HWC, double factor) {
   }
 }
 
-void color_jitter_(const torch::Tensor& pixels_HWC, double strength, Random& random) {
-  require(strength >= 0.0, "colour jitter: expected a strength of at least 0, got {}", strength);
-  if (strength == 0.0) return;
-  constexpr std::array operations{adjust_brightness_, adjust_contrast_, adjust_saturation_};
-  for (const int64_t operation : random.permutation(std::ssize(operations))) {
-    const double factor = random.uniform(std::max(0.0, 1.0 - strength), 1.0 + strength);
-    operations[static_cast<size_t>(operation)](pixels_HWC, factor);
-  }
-}
-
 torch::Tensor to_float(const torch::Tensor& pixels_HWC, const PixelScale& scale, bool mirrored) {
   require_pixels(pixels_HWC, "to_float");
   const int64_t height = pixels_HWC.size(0), width = pixels_HWC.size(1), area = height * width;

@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "base/random.h"
-#include "data/resize.h"
+#include "data/box.h"
 
 namespace beit {
 
@@ -24,10 +24,6 @@ void adjust_brightness_(const torch::Tensor& pixels_HWC, double factor);
 void adjust_contrast_(const torch::Tensor& pixels_HWC, double factor);
 void adjust_saturation_(const torch::Tensor& pixels_HWC, double factor);
 void adjust_sharpness_(const torch::Tensor& pixels_HWC, double factor);
-
-/// The three in random order, each with a factor uniform in [max(0, 1 - strength), 1 + strength]. Wants the whole
-/// picture, since contrast takes its mean. Strength 0 draws nothing and changes nothing.
-void color_jitter_(const torch::Tensor& pixels_HWC, double strength, Random& random);
 
 /// What makes floats of pixels: (pixel / 255 - mean) / std for each channel.
 struct PixelScale {

@@ -4,7 +4,7 @@
 
 #include <torch/torch.h>
 
-#include "data/resize.h"
+#include "data/box.h"
 
 namespace beit {
 

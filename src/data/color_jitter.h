@@ -1,5 +1,5 @@
 // Colour jitter as a draw and its application, so that only those pixels are changed that a view shows. The bytes are
-// those of color_jitter_() (data/augment.h) for the same stream.
+// those of adjust_brightness_(), adjust_contrast_() and adjust_saturation_() (data/augment.h).
 #pragma once
 
 #include <torch/torch.h>

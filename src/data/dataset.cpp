@@ -257,6 +257,18 @@ Dataset Dataset::open(std::span<const fs::path> sources) {
   return std::move(listing).dataset();
 }
 
+bool Dataset::holds(const fs::path& file) const {
+  std::error_code none;
+  if (!fs::exists(file, none)) return false;
+  const auto is_file = [&](const fs::path& path) { return fs::equivalent(path, file, none); };
+  const std::string name = fs::canonical(file, none).filename().string();
+  return std::ranges::any_of(archives_, [&](const auto& archive) { return is_file(archive->name()); }) ||
+         std::ranges::any_of(entries_, [&](const Entry& image) {
+           return image.archive < 0 && (image.path.ends_with(name) || fs::is_symlink(image.path, none)) &&
+                  is_file(image.path);
+         });
+}
+
 int64_t Dataset::bytes(int64_t index) const {
   const Entry& image = entry(index);
   if (image.archive >= 0) return image.size;

@@ -58,6 +58,9 @@ class Dataset {
   /// the offset.
   std::vector<uint8_t> read(int64_t index) const;
 
+  /// Whether an image lies in this file, or is it.
+  bool holds(const std::filesystem::path& file) const;
+
   /// Has the system fetch an archive's bytes of the image in the background, as they are read soon. Of a file of its
   /// own it does nothing.
   void prefetch(int64_t index) const;

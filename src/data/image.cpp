@@ -1,10 +1,8 @@
 #include "data/image.h"
 
 #include <png.h>
-#include <unistd.h>
 
 #include <array>
-#include <fstream>
 
 #include "base/error.h"
 #include "data/bmp.h"
@@ -60,24 +58,6 @@ std::vector<uint8_t> encode_png(const torch::Tensor& pixels_HWC) {
       "png: expected to encode [{}, {}, 3], got: {}", image.height, image.width, image.message);
   bytes.resize(size);
   return bytes;
-}
-
-void write_png(const std::filesystem::path& path, const torch::Tensor& pixels_HWC) {
-  const auto bytes = encode_png(pixels_HWC);
-  auto beside = path;
-  beside += fmt::format(".{}.tmp", ::getpid());
-  std::ofstream file(beside, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  std::error_code error;
-  if (file) std::filesystem::rename(beside, path, error);
-  if (file && !error) return;
-  std::error_code ignored;
-  std::filesystem::remove(beside, ignored);
-  fail(
-      "{}: expected to write a picture of {} bytes, got an error; check that the folder exists, is writable and has "
-      "room",
-      path.string(), bytes.size());
 }
 
 void require_pixels(const torch::Tensor& pixels_HWC, std::string_view where) {

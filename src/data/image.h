@@ -30,9 +30,6 @@ torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name
 /// The pixels as a PNG file.
 std::vector<uint8_t> encode_png(const torch::Tensor& pixels_HWC);
 
-/// Writes them beside `path` and renames: the file is there whole or not at all.
-void write_png(const std::filesystem::path& path, const torch::Tensor& pixels_HWC);
-
 /// Error, starting with `where`, unless `pixels_HWC` is what this level calls pixels, with at least one of them.
 void require_pixels(const torch::Tensor& pixels_HWC, std::string_view where);
 

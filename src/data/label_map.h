@@ -7,7 +7,7 @@
 #include <span>
 #include <string_view>
 
-#include "data/resize.h"
+#include "data/box.h"
 
 namespace beit {
 

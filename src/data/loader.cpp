@@ -14,7 +14,6 @@ namespace {
 
 constexpr int64_t kPrefetched = 16;          // samples ahead whose bytes the system may fetch
 constexpr int64_t kMostReplacements = 1000;  // tries before the data are given up
-constexpr int64_t kLeastDrawn = 100;         // samples before their damaged share is judged
 constexpr int64_t kMostNamed = 20;           // damaged images in an Error
 
 void copy_row(const torch::Tensor& view, const torch::Tensor& batch, int64_t row) {
@@ -59,6 +58,9 @@ Loader::Loader(const Dataset& dataset, Transform transform, LoaderOptions option
           "loader: expected a batch size that is a multiple of the ranks, and a rank below them, got {}, {} and {}; "
           "change --batch-size",
           options_.batch_size, options_.ranks, options_.rank);
+  require(options_.ranks == 1 || options_.drop_last || dataset_.size() % options_.ranks == 0,
+          "loader: expected a number of images that {} ranks divide, got {}; the rest would be one rank's alone",
+          options_.ranks, dataset_.size());
   require(options_.max_damaged >= 0.0 && options_.max_damaged <= 1.0,
           "loader: expected a largest share of damaged samples in [0, 1], got {}", options_.max_damaged);
   require(dataset_.size() > 0, "loader: expected at least one image, got an empty dataset");
@@ -98,8 +100,6 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
   slots_.clear();
   first_slot_ = first_batch;
   next_sample_ = first_batch * rows();
-  first_batch_ = first_batch;
-  drawn_ = 0;
   replaced_.clear();
   stopping_ = false;
   for (int64_t i = 0; i < options_.workers; ++i) workers_.emplace_back([this] { work(); });
@@ -130,7 +130,11 @@ void Loader::work() {
     if (batch == first_slot_ + std::ssize(slots_)) {
       const int64_t held = std::min(rows(), end - batch * rows());
       slots_.push_back({.rows = held});
-      slots_.back().batch = allocate(held);
+      try {
+        slots_.back().batch = allocate(held);
+      } catch (...) {
+        slots_.back().error = std::current_exception();
+      }
     }
     Slot& slot = slots_[static_cast<size_t>(batch - first_slot_)];
     lock.unlock();
@@ -201,7 +205,7 @@ void Loader::fill(Slot& slot, int64_t row, int64_t number, StageClock& clock) tr
   ++clock.times.images;
 } catch (...) {
   const std::lock_guard lock(mutex_);
-  if (slot.error && slot.error_row < row) return;  // the first row's error, whichever thread was faster
+  if (slot.error && slot.error_row <= row) return;  // the first row's error, whichever thread was faster
   slot.error = std::current_exception();
   slot.error_row = row;
 }
@@ -242,19 +246,18 @@ std::optional<Loader::Sample> Loader::try_load(int64_t index, int64_t stream, co
 // In the order of the batches, so that the number of threads does not decide when to stop.
 void Loader::check_damaged(const Slot& slot) {
   if (options_.on_damage != OnDamage::kReplace) return;
-  drawn_ += slot.rows;
   replaced_.insert(replaced_.end(), slot.damaged.begin(), slot.damaged.end());
-  const bool whole_epoch = first_slot_ == batches() && first_batch_ == 0;
-  if (drawn_ < kLeastDrawn && !whole_epoch) return;
-  if (static_cast<double>(replaced_.size()) <= options_.max_damaged * static_cast<double>(drawn_)) return;
+  if (static_cast<double>(replaced_.size()) <= options_.max_damaged * static_cast<double>(samples())) return;
   std::ranges::sort(replaced_);
   std::string names;
   for (size_t i = 0; i < std::min<size_t>(replaced_.size(), kMostNamed); ++i) {
     names += fmt::format("{}'{}'", i > 0 ? ", " : "", dataset_.path(replaced_[i]));
   }
-  fail("data: expected at most {:g}% damaged images, got {} of {}: {}{}; repair or remove them, or set --max-damaged",
-       100.0 * options_.max_damaged, replaced_.size(), drawn_, names,
-       std::ssize(replaced_) > kMostNamed ? ", ..." : "");
+  fail(
+      "data: expected at most {:g}% damaged images, got {} of an epoch's {}: {}{}; repair or remove them, or set "
+      "--max-damaged",
+      100.0 * options_.max_damaged, replaced_.size(), samples(), names,
+      std::ssize(replaced_) > kMostNamed ? ", ..." : "");
 }
 
 std::optional<Batch> Loader::next() {

@@ -19,8 +19,7 @@
 #include "data/dataset.h"
 #include "data/encoded_image.h"
 #include "data/sampler.h"
-#include "data/stage_times.h"
-#include "data/views.h"
+#include "data/view_output.h"
 
 namespace beit {
 
@@ -76,7 +75,7 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  /// Of a whole epoch. Of an incomplete last batch, a rank may have no part.
+  /// Of a whole epoch.
   int64_t batches() const;
 
   /// Starts work on an epoch from its batch number `first_batch` on; leaves off what was in work.
@@ -84,12 +83,11 @@ class Loader {
 
   /// The next batch, as soon as it is ready; nothing after the last. An error of a worker is thrown when its batch is
   /// due, with the image's path where it is an Error; after that, start() again. With kSkip, batches without rows do
-  /// not come. With kReplace, an Error that lists them where more than `max_damaged` of this rank's samples since
-  /// start() were damaged: asked after each batch once there were a hundred of them, and at the end of an epoch that
-  /// was entered at its beginning.
+  /// not come. With kReplace, an Error that lists them once more than `max_damaged` of this rank's samples of the epoch
+  /// were damaged, counted from start().
   std::optional<Batch> next();
 
-  /// Images found damaged so far. Each is named in the log once.
+  /// Images found damaged so far, also by work ahead of next(). Each is named in the log once.
   int64_t damaged() const;
 
   /// Work since the loader was made.
@@ -145,7 +143,6 @@ class Loader {
   LoaderTimes times_;
 
   // Of the epoch since start(), in the order of the batches; the caller's.
-  int64_t first_batch_ = 0, drawn_ = 0;
   std::vector<int64_t> replaced_;
 };
 

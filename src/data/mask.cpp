@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/resize.h"
+#include "data/box.h"
 
 namespace beit {
 namespace {

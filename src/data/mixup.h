@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "base/random.h"
-#include "data/resize.h"
+#include "data/box.h"
 
 namespace beit {
 

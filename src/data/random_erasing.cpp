@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
-#include "data/resize.h"
+#include "data/box.h"
 
 namespace beit {
 namespace {

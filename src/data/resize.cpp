@@ -213,7 +213,7 @@ Cut evaluation_cut(const ImageSize& image, const ImageSize& size) {
           {centered(scaled.height, size.height), centered(scaled.width, size.width), size.height, size.width}};
 }
 
-torch::Tensor evaluation_view(const torch::Tensor& pixels_HWC, const ImageSize& size) {
+torch::Tensor evaluation_pixels(const torch::Tensor& pixels_HWC, const ImageSize& size) {
   require_pixels(pixels_HWC, "evaluation view");
   const ImageSize image{pixels_HWC.size(0), pixels_HWC.size(1)};
   const Cut cut = evaluation_cut(image, size);

@@ -36,7 +36,7 @@ Box source_of(const Cut& cut, Filter filter);
 /// The published evaluation view: the whole image, scaled by bicubic filter until it just covers size / 0.875 (the size
 /// itself from 384 on; the longer side truncated), of which the centre is taken, its offset rounded half to even.
 /// Unlike there, an image of exactly this size is taken as it is: it was cut to size before.
-torch::Tensor evaluation_view(const torch::Tensor& pixels_HWC, const ImageSize& size);
+torch::Tensor evaluation_pixels(const torch::Tensor& pixels_HWC, const ImageSize& size);
 
 /// Its cut of an image of another size.
 Cut evaluation_cut(const ImageSize& image, const ImageSize& size);

@@ -5,8 +5,8 @@
 #include <torch/torch.h>
 
 #include "base/random.h"
+#include "data/box.h"
 #include "data/label_map.h"
-#include "data/resize.h"
 
 namespace beit {
 

@@ -150,10 +150,10 @@ torch::Tensor finetune_view(EncodedImage& image, const FinetuneViewOptions& opti
                             const ViewOutput& output) {
   const CropDraw crop = draw_crop(image.size(), options.min_crop, random);
   auto view_CHW = planes_of(image, crop, {}, std::array{options.size}, options.decoding, output)[0];
-  if (options.augment) {
-    const auto augmented_HWC = options.augment(joined(view_CHW), random);
-    require_pixels(augmented_HWC, "fine-tuning view");
-    view_CHW = split(augmented_HWC);
+  if (options.rand_augment.layers > 0) {
+    const auto pixels_HWC = joined(view_CHW);
+    rand_augment_(pixels_HWC, options.rand_augment, random);
+    view_CHW = split(pixels_HWC);
   }
   return floats_of(view_CHW, kImagenetScale, output);
 }

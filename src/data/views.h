@@ -5,23 +5,17 @@
 
 #include <torch/torch.h>
 
-#include <functional>
 #include <optional>
 
 #include "base/random.h"
 #include "data/augment.h"
 #include "data/color_jitter.h"
 #include "data/encoded_image.h"
+#include "data/rand_augment.h"
 #include "data/resize.h"
-#include "data/stage_times.h"
+#include "data/view_output.h"
 
 namespace beit {
-
-/// Where the views of a sample go, and where the time.
-struct ViewOutput {
-  std::vector<torch::Tensor> rows = {};  ///< to be written to and returned, in the views' order; none: new tensors
-  StageClock* clock = nullptr;           ///< may be null
-};
 
 /// The crop that all views of an image share.
 struct CropDraw {
@@ -76,8 +70,8 @@ struct FinetuneViewOptions {
   ImageSize size = {};
   double min_crop = 0.08;  ///< as above
   Decoding decoding = Decoding::kFast;
-  /// Changes the mirrored crop, uint8 [H, W, 3] of the view's size, with numbers from the same stream. None: nothing.
-  std::function<torch::Tensor(const torch::Tensor& pixels_HWC, Random& random)> augment = {};
+  RandAugmentOptions rand_augment{.layers = 0};  ///< of the mirrored crop; 0 layers: none
+};
 };
 
 /// For fine-tuning: a crop resized by bicubic filter, mirrored half of the time, augmented; ImageNet mean and standard

@@ -18,7 +18,7 @@ class DeviceBatches {
   DeviceBatches(Loader& loader, const torch::Device& device);
   ~DeviceBatches();
 
-  /// As Loader::start() and Loader::next(); an error of the next batch may come with the one before it.
+  /// As Loader::start() and Loader::next().
   void start(int64_t epoch, int64_t first_batch = 0);
   std::optional<Batch> next();
 

@@ -11,11 +11,11 @@ void require_a_patch(const ImageSize& image, int64_t patch_size) {
           image.width);
 }
 
-Transform evaluation_transform(const ModelOptions& model) {
-  return [size = ImageSize{model.image_size, model.image_size}, patch = model.patch_size](
+Transform evaluation_transform(const ModelOptions& model, const PixelScale& scale) {
+  return [scale, size = ImageSize{model.image_size, model.image_size}, patch = model.patch_size](
              EncodedImage& image, const SampleRequest& sample) -> Views {
     require_a_patch(image.size(), patch);
-    return {evaluation_view(image, size, kUnitScale, sample.output)};
+    return {evaluation_view(image, size, scale, sample.output)};
   };
 }
 
@@ -25,7 +25,7 @@ torch::Tensor on_device(const torch::Tensor& view, const torch::Device& device) 
   return view.to(torch::TensorOptions(device), /*non_blocking=*/true);
 }
 
-LoaderOptions evaluation_order(const DataOptions& data, int64_t batch_size, OnDamage on_damage) {
+LoaderOptions evaluation_loading(const DataOptions& data, int64_t batch_size, OnDamage on_damage) {
   return {.batch_size = batch_size,
           .workers = data.workers,
           .order = {.shuffle = Shuffle::kNone},

@@ -9,9 +9,9 @@ namespace beit {
 /// Error for images smaller than a patch: nothing of them would be left to see.
 void require_a_patch(const ImageSize& image, int64_t patch_size);
 
-/// The evaluation view (data/resize.h) at the model's size, float32 [3, H, W] in [0, 1]. `model` must be resolved.
-/// Error for images smaller than a patch.
-Transform evaluation_transform(const ModelOptions& model);
+/// The evaluation view (data/views.h) at the model's size, float32 [3, H, W]. `model` must be resolved. Error for
+/// images smaller than a patch.
+Transform evaluation_transform(const ModelOptions& model, const PixelScale& scale = kUnitScale);
 
 /// As --decode says it.
 Decoding decoding_of(const DataOptions& data);
@@ -20,6 +20,6 @@ Decoding decoding_of(const DataOptions& data);
 torch::Tensor on_device(const torch::Tensor& view, const torch::Device& device);
 
 /// Every image once, in the data set's order; the first that is damaged is an Error, or all are left out.
-LoaderOptions evaluation_order(const DataOptions& data, int64_t batch_size, OnDamage on_damage = OnDamage::kFail);
+LoaderOptions evaluation_loading(const DataOptions& data, int64_t batch_size, OnDamage on_damage = OnDamage::kFail);
 
 }  // namespace beit

@@ -49,6 +49,14 @@ void warn_of_rising(const CosineSchedule& lr) {
   }
 }
 
+/// The next batch; where the images do not allow it, what was learnt so far is saved first.
+std::optional<Batch> next_or_saved(DeviceBatches& batches, const std::function<void()>& save) try {
+  return batches.next();
+} catch (const Error&) {
+  save();
+  throw;
+}
+
 /// Images a second since the last question.
 class Rate {
  public:
@@ -140,6 +148,14 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
   if (step > 0 && ends_epoch() && !run.has_epoch(step)) close_epoch();
   if (step > 0 && !run.has_weights()) run.save_weights(state_dict(task.model()));
 
+  int64_t saved_step = step;
+  const auto save = [&] {
+    if (step == saved_step) return;
+    run.save(step, checkpoint_tensors(task.model(), optimizer, task.progress()), state_dict(task.model()),
+             options.keep_checkpoints);
+    saved_step = step;
+  };
+
   Rate rate;
   int64_t logged_step = step, loaded_epoch = -1;
   while (step < plan.last_step) {
@@ -149,7 +165,7 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
       loaded_epoch = epoch;
     }
     if (step % plan.steps_per_epoch == 0) task.begin_epoch();
-    const auto batch = batches.next();
+    const auto batch = next_or_saved(batches, save);
     require(batch.has_value(), "training: expected batch {} of epoch {}, got none", step % plan.steps_per_epoch, epoch);
     torch::manual_seed(
         Random(static_cast<uint64_t>(options.seed), static_cast<uint64_t>(step), 0, Purpose::kStep).bits());
@@ -181,10 +197,7 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
       progress.clear();
       log().info("step {}/{}: {}", step, plan.last_step, readable(line));
     }
-    if (last || stopping || step % checkpoint_every == 0) {
-      run.save(step, checkpoint_tensors(task.model(), optimizer, task.progress()), state_dict(task.model()),
-               options.keep_checkpoints);
-    }
+    if (last || stopping || step % checkpoint_every == 0) save();
     if (stopping) {
       progress.clear();
       fail("training: stopped after step {} of {}, which is saved; the same command goes on from there", step,

@@ -21,10 +21,11 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 /// Options that may change while a run goes on: how long, how fast, how often, and where.
-constexpr std::array<std::string_view, 21> kMayChange{
-    "output",    "epochs",    "steps",   "lr",       "min-lr",        "warmup-epochs",    "weight-decay",
-    "beta1",     "beta2",     "workers", "threads",  "device",        "checkpoint-every", "keep-checkpoints",
-    "clip-grad", "log-every", "quiet",   "val-data", "teacher-cache", "val-every",        "resume"};
+constexpr std::array<std::string_view, 22> kMayChange{
+    "output",     "epochs",    "steps",   "lr",       "min-lr",        "warmup-epochs",    "weight-decay",
+    "beta1",      "beta2",     "workers", "threads",  "device",        "checkpoint-every", "keep-checkpoints",
+    "clip-grad",  "log-every", "quiet",   "val-data", "teacher-cache", "val-every",        "resume",
+    "max-damaged"};
 
 bool may_change(std::string_view option) {
   return std::find(kMayChange.begin(), kMayChange.end(), option) != kMayChange.end();

@@ -128,7 +128,7 @@ torch::Tensor Targets::compute(const torch::Tensor& images_BCHW) {
 
 torch::Tensor Targets::compute_all(const ModelOptions& model, const Dataset& images, const DataOptions& data) {
   auto all_RNF = torch::zeros({2 * images.size(), grid_of(model).patches(), width_}, torch::kFloat16);
-  Loader loader(images, evaluation_transform(model), evaluation_order(data, kBatch, OnDamage::kSkip));
+  Loader loader(images, evaluation_transform(model), evaluation_loading(data, kBatch, OnDamage::kSkip));
   loader.start(/*epoch=*/0);
   Progress progress(0, images.size(), 1, log().should_log(spdlog::level::info));
   int64_t done = 0;
@@ -148,7 +148,8 @@ torch::Tensor Targets::compute_all(const ModelOptions& model, const Dataset& ima
 torch::Tensor Targets::of(const torch::Tensor& images_BCHW, const torch::Tensor& indices_B,
                           const torch::Tensor& mirrored_B) {
   if (!cache_RNF_.defined()) return compute(images_BCHW);
-  return cache_RNF_.index_select(0, indices_B * 2 + mirrored_B.to(torch::kInt64)).to(device_, torch::kFloat32);
+  return cache_RNF_.index_select(0, indices_B * 2 + mirrored_B.to(torch::kCPU, torch::kInt64))
+      .to(device_, torch::kFloat32);
 }
 
 }  // namespace beit

@@ -33,7 +33,8 @@ class Targets {
           const torch::Device& device);
 
   /// Float32 [B, N, F] without gradient, on the device. images_BCHW: in [0, 1], on the device. Where there is a cache
-  /// they must be evaluation views of the images `indices_B` (int64), mirrored where mirrored_B (bool) says so.
+  /// they must be evaluation views of the images `indices_B` (int64, on the CPU), mirrored where mirrored_B (bool, on
+  /// any device) says so.
   torch::Tensor of(const torch::Tensor& images_BCHW, const torch::Tensor& indices_B, const torch::Tensor& mirrored_B);
 
   /// F

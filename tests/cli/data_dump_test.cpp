@@ -5,6 +5,7 @@
 
 #include "data/augment.h"
 #include "data/image.h"
+#include "data/orientation.h"
 #include "io/safetensors.h"
 #include "tests/cli/started.h"
 #include "tests/data/samples.h"
@@ -42,7 +43,7 @@ TEST_CASE("data dump: evaluation views are those of the library, in the order of
   const auto paths = nlohmann::json::parse(file.metadata.at("paths"));
   for (int64_t i = 0; i < 5; ++i) {
     CHECK(paths.at(static_cast<size_t>(i)) == data.path(i).string());
-    const auto view_CHW = to_float(evaluation_view(Images::pixels(i), {32, 32}), kImagenetScale);
+    const auto view_CHW = to_float(evaluation_pixels(Images::pixels(i), {32, 32}), kImagenetScale);
     CHECK((images_NCHW[i] - view_CHW).abs().max().item<float>() < 1e-5);
   }
   CHECK(file.tensors.size() == 1);
@@ -78,6 +79,29 @@ TEST_CASE("data dump: views of VQ-KD lie in [0, 1]; fine-tuning's augmentations 
       data.dumped({"--transform", "finetune", "--rand-augment", "none", "--random-erasing", "0"}).tensors.at("images");
   CHECK((plain - normal).abs().max().item<float>() < 1e-5);
   CHECK(!torch::equal(data.dumped({"--transform", "finetune"}).tensors.at("images"), plain));
+}
+
+TEST_CASE("data dump: images are turned upright where that is asked for") {
+  const Images data;
+  fs::remove_all(data.images);
+  std::vector<torch::Tensor> stored, upright;
+  for (const auto& [name, file] : read_safetensors(golden("formats.safetensors")).tensors) {
+    if (!name.starts_with("exif.")) continue;
+    const auto bytes = bytes_of(file);
+    write_bytes(fs::path(data.images) / (name + ".jpg"), bytes);
+    const auto view_of = [](const torch::Tensor& pixels_HWC) {
+      return to_float(evaluation_pixels(pixels_HWC, {32, 32}), kImagenetScale);
+    };
+    const auto pixels_HWC = decode_image(bytes, name);
+    stored.push_back(view_of(pixels_HWC));
+    upright.push_back(view_of(apply_orientation(pixels_HWC, exif_orientation(bytes))));
+  }
+  REQUIRE(stored.size() == 6);
+  const std::vector<std::string> small{"--transform", "eval", "--patch-size", "1"};
+  auto turned = small;
+  turned.emplace_back("--apply-orientation");
+  CHECK(torch::allclose(data.dumped(small).tensors.at("images"), torch::stack(stored), 0, 1e-5));
+  CHECK(torch::allclose(data.dumped(turned).tensors.at("images"), torch::stack(upright), 0, 1e-5));
 }
 
 TEST_CASE("data dump: pictures are the views") {
@@ -133,7 +157,8 @@ TEST_CASE(
   CHECK(read_safetensors(data.out).tensors.at("images").size(0) == 5);
 
   refused(dump({}), "set --output FILE or --png DIR");
-  refused(dump({"--output", data.path(0).string()}), "itself; choose another place");
+  refused(dump({"--output", data.path(0).string()}), "apart from what is read");
+  refused(dump({"--png", data.images + "/views"}), "expected a folder apart from what is read");
   refused(dump({"--output", data.out, "--transform", "finetune", "--rand-augment", "rand-x3"}), "rand");
   refused(start({"data", "bench", "--data", data.images, "--batch-size", "100"}), "make the batch smaller");
 }

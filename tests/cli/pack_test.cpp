@@ -81,6 +81,7 @@ TEST_CASE("pack and data: mistakes are one line") {
   };
   refused({"pack", "--data", data.images}, "set --output FOLDER");
   refused({"pack", "--output", data.out}, "set --data PATH");
+  refused({"pack", "--data", data.images, "--output", data.images + "/cat/.."}, "a folder apart from what is read");
   refused({"pack", "--data", data.images, "--output", data.path(0).string()}, "expected a folder");
   refused({"pack", "--data", data.images, "--output", data.out, "--shard-images", "0"}, "of at least 1");
   refused({"data"}, "expected one of its commands, got none; they are data check");

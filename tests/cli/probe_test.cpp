@@ -9,6 +9,7 @@
 #include "data/augment.h"
 #include "data/image.h"
 #include "tests/cli/started.h"
+#include "tests/data/samples.h"
 #include "tests/train/small_models.h"
 
 namespace beit {

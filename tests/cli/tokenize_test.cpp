@@ -6,6 +6,7 @@
 #include "data/image.h"
 #include "data/resize.h"
 #include "tests/cli/started.h"
+#include "tests/data/samples.h"
 #include "tests/train/small_models.h"
 
 namespace beit {
@@ -43,7 +44,7 @@ torch::Tensor codes_of(Tokenizer& tokenizer, const std::string& path) {
   const std::string bytes = text_of(path);
   const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
   const auto pixels_HWC = decode_image({data, bytes.size()}, path);
-  return tokenizer->codes(to_float(evaluation_view(pixels_HWC, {32, 32})).unsqueeze(0))[0].to(torch::kInt32);
+  return tokenizer->codes(to_float(evaluation_pixels(pixels_HWC, {32, 32})).unsqueeze(0))[0].to(torch::kInt32);
 }
 
 TEST_CASE("tokenize: codes of each image, rows in the sorted order of the paths") {

@@ -168,7 +168,7 @@ TEST_CASE("vqkd: a run goes on with other options only when told to, and past a 
   CHECK(taken.err.find("beta 1.0 there, 0.5 now") != std::string::npos);
 
   fs::resize_file(checkpoints(run).front(), 100);
-  const auto older = run_vqkd(run, {"--steps", "3"});
+  const auto older = run_vqkd(run, {"--steps", "3", "--max-damaged", "0.5"});
   CHECK(older.code == 0);
   const size_t warning = older.err.find("the checkpoint before it is tried");
   REQUIRE(warning != std::string::npos);

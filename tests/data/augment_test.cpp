@@ -36,22 +36,6 @@ TEST_CASE("augment: factor 1 changes nothing, factor 0 leaves the plain image") 
   CHECK(pixels_HWC.eq(0).all().item<bool>());
 }
 
-TEST_CASE("augment: colour jitter is a function of the stream, and none at strength 0") {
-  const auto image_HWC = picture(9, 11);
-  std::vector<torch::Tensor> results;
-  for (const uint64_t index : {5U, 5U, 6U}) {
-    Random random(1, 2, index, Purpose::kAugment);
-    results.push_back(image_HWC.clone());
-    color_jitter_(results.back(), 0.4, random);
-  }
-  CHECK(torch::equal(results[0], results[1]));
-  CHECK(!torch::equal(results[0], results[2]));
-  Random random(1, 2, 3, Purpose::kAugment), untouched = random;
-  color_jitter_(results[0], 0.0, random);
-  CHECK(torch::equal(results[0], results[1]));
-  CHECK(random.bits() == untouched.bits());
-}
-
 TEST_CASE("augment: random crops lie in the picture and keep the stated share and shape") {
   Random random(3, 0, 0, Purpose::kAugment);
   double least = 1.0, most = 0.0, sum = 0.0;

@@ -198,13 +198,9 @@ TEST_CASE("image: other files are refused by name") {
   CHECK(contains(error_of([&] { decode_image(bmp, "f.bmp"); }), "f.bmp: expected a BMP image of 1, 4, 8"));
 }
 
-TEST_CASE("image: a written picture is read back as it was, or nothing is left of it") {
-  const TemporaryFolder folder;
+TEST_CASE("image: a picture as PNG is read back as it was") {
   const auto pixels_HWC = picture(5, 9);
-  write_png(folder.path / "a.png", pixels_HWC);
   CHECK(torch::equal(decode_image(encode_png(pixels_HWC), "a"), pixels_HWC));
-  CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 1);
-  CHECK(contains(error_of([&] { write_png(folder.path / "none/b.png", pixels_HWC); }), "b.png: expected to write"));
   CHECK_THROWS_AS(encode_png(torch::zeros({4, 4, 3})), Error);
   CHECK_THROWS_AS(encode_png(torch::zeros({4, 0, 3}, torch::kUInt8)), Error);
 }

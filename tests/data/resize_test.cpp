@@ -27,9 +27,9 @@ TEST_CASE("resize: crops grow and shrink as in Pillow, at every pixel") {
 
 TEST_CASE("resize: the evaluation view is the published one, at every pixel") {
   auto tensors = read_safetensors(golden("resize.safetensors")).tensors;
-  CHECK(torch::equal(evaluation_view(tensors.at("in.decoded"), {224, 224}), tensors.at("out.eval224_bicubic")));
+  CHECK(torch::equal(evaluation_pixels(tensors.at("in.decoded"), {224, 224}), tensors.at("out.eval224_bicubic")));
   tensors = read_safetensors(golden("resize_half.safetensors")).tensors;
-  CHECK(torch::equal(evaluation_view(tensors.at("in.decoded"), {224, 224}), tensors.at("out.eval224_bicubic")));
+  CHECK(torch::equal(evaluation_pixels(tensors.at("in.decoded"), {224, 224}), tensors.at("out.eval224_bicubic")));
 }
 
 TEST_CASE("resize: a view of its own size is the picture itself") {
@@ -37,8 +37,8 @@ TEST_CASE("resize: a view of its own size is the picture itself") {
   for (const auto filter : {Filter::kBox, Filter::kBilinear, Filter::kBicubic, Filter::kLanczos}) {
     CHECK(torch::equal(resize(pixels_HWC, {0, 0, 13, 17}, {13, 17}, filter), pixels_HWC));
   }
-  CHECK(torch::equal(evaluation_view(picture(384, 384), {384, 384}), picture(384, 384)));
-  CHECK(torch::equal(evaluation_view(picture(32, 40), {32, 40}), picture(32, 40)));
+  CHECK(torch::equal(evaluation_pixels(picture(384, 384), {384, 384}), picture(384, 384)));
+  CHECK(torch::equal(evaluation_pixels(picture(32, 40), {32, 40}), picture(32, 40)));
 }
 
 TEST_CASE("resize: the box filter averages whole blocks") {
@@ -55,7 +55,7 @@ TEST_CASE("resize: evenly coloured pictures keep their colour, whatever their sh
     for (const auto filter : {Filter::kBox, Filter::kBilinear, Filter::kBicubic, Filter::kLanczos}) {
       CHECK(resize(pixels_HWC, {0, 0, height, width}, {9, 7}, filter).eq(201).all().item<bool>());
     }
-    const auto view_HWC = evaluation_view(pixels_HWC, {32, 48});
+    const auto view_HWC = evaluation_pixels(pixels_HWC, {32, 48});
     CHECK(view_HWC.sizes() == torch::IntArrayRef({32, 48, 3}));
     CHECK(view_HWC.eq(201).all().item<bool>());
   }
@@ -71,6 +71,6 @@ TEST_CASE("resize: a box outside of the picture, an empty size and other tensors
   CHECK_THROWS_AS(resize(pixels_HWC, {0, 0, 0, 4}, {4, 4}, Filter::kBox), Error);
   CHECK_THROWS_AS(resize(pixels_HWC, {INT64_MAX, 0, INT64_MAX, 4}, {4, 4}, Filter::kBox), Error);
   CHECK_THROWS_AS(resize(pixels_HWC, {0, 0, 4, 4}, {0, 4}, Filter::kBox), Error);
-  CHECK_THROWS_AS(evaluation_view(pixels_HWC.to(torch::kFloat32), {4, 4}), Error);
-  CHECK_THROWS_AS(evaluation_view(pixels_HWC.transpose(0, 1), {4, 4}), Error);
+  CHECK_THROWS_AS(evaluation_pixels(pixels_HWC.to(torch::kFloat32), {4, 4}), Error);
+  CHECK_THROWS_AS(evaluation_pixels(pixels_HWC.transpose(0, 1), {4, 4}), Error);
 }

@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "data/augment.h"
 #include "data/encoded_image.h"
 #include "data/image.h"
 
@@ -45,6 +47,20 @@ class PngImage {
 inline void write_bytes(const std::filesystem::path& path, std::span<const uint8_t> bytes) {
   std::filesystem::create_directories(path.parent_path());
   std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
+}
+
+inline void write_png(const std::filesystem::path& path, const torch::Tensor& pixels_HWC) {
+  write_bytes(path, encode_png(pixels_HWC));
+}
+
+/// Colour jitter step by step, as the published pipeline does it.
+inline void color_jitter_(const torch::Tensor& pixels_HWC, double strength, Random& random) {
+  if (strength == 0.0) return;
+  constexpr std::array operations{adjust_brightness_, adjust_contrast_, adjust_saturation_};
+  for (const int64_t operation : random.permutation(std::ssize(operations))) {
+    const double factor = random.uniform(std::max(0.0, 1.0 - strength), 1.0 + strength);
+    operations[static_cast<size_t>(operation)](pixels_HWC, factor);
+  }
 }
 
 inline std::vector<uint8_t> bytes_of(const torch::Tensor& tensor) {

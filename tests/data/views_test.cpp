@@ -37,7 +37,7 @@ PretrainingViews plain_views(const torch::Tensor& pixels_HWC, const PretrainingV
     box = random_resized_crop({pixels_HWC.size(0), pixels_HWC.size(1)}, options.min_crop, 1.0, random);
   }
   const auto cut = [&](const ImageSize& size) {
-    return box ? resize(colored_HWC, *box, size, Filter::kBicubic) : evaluation_view(colored_HWC, size);
+    return box ? resize(colored_HWC, *box, size, Filter::kBicubic) : evaluation_pixels(colored_HWC, size);
   };
   return {to_float(cut(options.student_size), kImagenetScale, mirrored),
           to_float(cut(options.tokenizer_size), kUnitScale, mirrored)};
@@ -47,7 +47,7 @@ PretrainingViews plain_views(const torch::Tensor& pixels_HWC, const PretrainingV
 
 TEST_CASE("views: a tokenizer's view without crop is the evaluation view or its mirror image") {
   PngImage png(picture(40, 60));
-  const auto plain_CHW = to_float(evaluation_view(picture(40, 60), {32, 24}));
+  const auto plain_CHW = to_float(evaluation_pixels(picture(40, 60), {32, 24}));
   int mirrored = 0;
   for (uint64_t index = 0; index < 200; ++index) {
     auto random = stream(index);
@@ -132,12 +132,12 @@ TEST_CASE("views: an evaluation view is that of all pixels, bit by bit") {
     const auto bytes = bytes_at(path);
     EncodedImage image(bytes, path.string());
     for (const ImageSize& size : {ImageSize{224, 224}, ImageSize{384, 384}, ImageSize{32, 48}, image.size()}) {
-      CHECK(torch::equal(evaluation_view(image, size), to_float(evaluation_view(decode_image(bytes, "a"), size))));
+      CHECK(torch::equal(evaluation_view(image, size), to_float(evaluation_pixels(decode_image(bytes, "a"), size))));
     }
   }
   PngImage png(picture(40, 60));
   CHECK(torch::equal(evaluation_view(png.image, {32, 32}, kImagenetScale),
-                     to_float(evaluation_view(picture(40, 60), {32, 32}), kImagenetScale)));
+                     to_float(evaluation_pixels(picture(40, 60), {32, 32}), kImagenetScale)));
   CHECK_THROWS_AS(evaluation_view(png.image, {0, 4}), Error);
 }
 
@@ -190,17 +190,12 @@ TEST_CASE("views: a fine-tuning view is mirrored before it is augmented, and nor
     const auto plain_CHW = finetune_view(png.image, options, random);
     const TokenizerView view = tokenizer_view(png.image, {.size = {16, 24}, .min_crop = 0.3}, same);
     mirrored += view.mirrored ? 1 : 0;
-    torch::Tensor seen_HWC;
-    options.augment = [&](const torch::Tensor& pixels_HWC, Random& numbers) {
-      seen_HWC = pixels_HWC.clone();
-      numbers.uniform();
-      return 255 - pixels_HWC;
-    };
+    auto pixels_HWC = (view.image_CHW * 255).round().to(torch::kUInt8).permute({1, 2, 0}).contiguous();
+    CHECK(torch::equal(to_float(pixels_HWC, kImagenetScale), plain_CHW));
+    options.rand_augment = parse_rand_augment("rand-m9-mstd0.5-inc1");
     const auto augmented_CHW = finetune_view(png.image, options, third);
-    CHECK(torch::equal(to_float(seen_HWC), view.image_CHW));
-    CHECK(torch::equal(to_float(seen_HWC, kImagenetScale), plain_CHW));
-    CHECK(torch::equal(to_float(255 - seen_HWC, kImagenetScale), augmented_CHW));
-    random.uniform();
+    rand_augment_(pixels_HWC, options.rand_augment, random);
+    CHECK(torch::equal(to_float(pixels_HWC, kImagenetScale), augmented_CHW));
     CHECK(random.bits() == third.bits());
   }
   CHECK((mirrored > 5 && mirrored < 25));

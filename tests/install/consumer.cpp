@@ -15,6 +15,6 @@ int main() {
   tokenizer->eval();
   const auto file = beit::encode_png(torch::randint(256, {40, 50, 3}, torch::kUInt8));
   const auto pixels = beit::decode_image(file, "a random image");
-  const auto image = beit::to_float(beit::evaluation_view(pixels, {.height = 32, .width = 32}));
+  const auto image = beit::to_float(beit::evaluation_pixels(pixels, {.height = 32, .width = 32}));
   std::cout << tokenizer->codes(image.unsqueeze(0)) << "\n";
 }
