@@ -22,6 +22,7 @@ namespace {
 
 constexpr int64_t kBlock = 512;
 constexpr int64_t kLongestName = 1 << 20;  // bytes of a member that holds a long name
+constexpr int64_t kUnresolved = -1;        // the offset of a hard link until its file is known
 
 using Header = std::array<char, kBlock>;
 
@@ -138,7 +139,7 @@ void TarFile::prefetch(int64_t offset, int64_t size) const {
 
 std::vector<TarMember> TarFile::members() const {
   std::vector<TarMember> members;
-  std::unordered_map<std::string, std::string> links;
+  std::vector<std::pair<size_t, std::string>> links;  // places in `members`, and what they name
   Extension extension;
   for (int64_t at = 0;;) {
     require(size_ - at >= kBlock,
@@ -173,17 +174,23 @@ std::vector<TarMember> TarFile::members() const {
     const Extension own = std::exchange(extension, {});
     std::string name = own.name.value_or(header_name(header));
     if (type == '0' || type == '\0' || type == '7') members.push_back({std::move(name), start, size});
-    if (type == '1') links.emplace(std::move(name), own.link.value_or(std::string(text(header, 157, 100))));
-  }
-  if (!links.empty()) {
-    std::unordered_map<std::string, TarMember> by_name;
-    for (const auto& member : members) by_name.insert_or_assign(member.name, member);
-    for (const auto& [name, target] : links) {
-      const auto found = by_name.find(target);
-      require(found != by_name.end(), "{}: expected the target '{}' of link '{}' in the archive, got none", name_,
-              target, name);
-      members.push_back({name, found->second.offset, found->second.size});
+    if (type == '1') {
+      links.emplace_back(members.size(), own.link.value_or(std::string(text(header, 157, 100))));
+      members.push_back({.name = std::move(name), .offset = kUnresolved});
     }
+  }
+  if (links.empty()) return members;
+  std::unordered_map<std::string_view, size_t> places;  // of files, by name
+  for (size_t i = 0; i < members.size(); ++i) {
+    if (members[i].offset != kUnresolved) places.insert_or_assign(members[i].name, i);
+  }
+  for (const auto& [place, target] : links) {
+    TarMember& link = members[place];
+    const auto found = places.find(target);
+    require(found != places.end(), "{}: expected the target '{}' of link '{}' in the archive, got none", name_, target,
+            link.name);
+    link.offset = members[found->second].offset;
+    link.size = members[found->second].size;
   }
   return members;
 }

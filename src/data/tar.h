@@ -23,8 +23,9 @@ class TarFile {
   TarFile(const TarFile&) = delete;
   TarFile& operator=(const TarFile&) = delete;
 
-  /// All regular files, hard links among them, in the archive's order. Error, naming the offset, where a header is
-  /// damaged, a member leaves the file, or the closing block of zeros is missing, as in a truncated archive.
+  /// All regular files in the archive's order; a hard link stands in its place, with the bytes of the file it names.
+  /// Error, naming the offset, where a header is damaged, a member leaves the file, or the closing block of zeros is
+  /// missing, as in a truncated archive; Error where a hard link names no file of the archive.
   std::vector<TarMember> members() const;
 
   /// The bytes at [offset, offset + size); Error where the file ends before.

@@ -44,6 +44,24 @@ TEST_CASE("tar: members are found in plain, GNU and pax archives") {
   CHECK(is_tar(path));
 }
 
+TEST_CASE("tar: hard links stand in their places, with the bytes of the file they name") {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "a.tar";
+  std::vector<std::vector<uint8_t>> members{tar_member("early.png", {}, '1', "file.png"),
+                                            tar_member("file.png", kBytes)};
+  Names expected{"early.png", "file.png"};
+  for (int i = 0; i < 20; ++i) {
+    expected.push_back(fmt::format("link {}.png", i));
+    members.push_back(tar_member(expected.back(), {}, '1', "file.png"));
+    expected.push_back(fmt::format("file {}.png", i));
+    members.push_back(tar_member(expected.back(), kBytes));
+  }
+  write_bytes(path, tar(members));
+  CHECK(names(path) == expected);
+  write_bytes(path, tar({tar_member("a.png", {}, '1', "a.png")}));
+  CHECK(contains(error_of([&] { names(path); }), "expected the target 'a.png' of link 'a.png' in the archive"));
+}
+
 TEST_CASE("tar: the name's prefix and sizes in binary are understood") {
   const TemporaryFolder folder;
   const auto path = folder.path / "a.tar";
