@@ -31,15 +31,25 @@ struct Split {
 };
 
 // The path ends where an image's ending stands before the line's end or a separator; the last such place counts, so
-// that paths may hold separators.
+// that paths may hold separators. One pass, however long the line is.
 std::optional<Split> split(std::string_view line) {
-  if (is_image_path(line)) return Split{line, {}};
-  for (auto at = line.find_last_of(kSeparators); at != std::string_view::npos && at > 0;
-       at = line.find_last_of(kSeparators, at - 1)) {
-    const auto path = trimmed(line.substr(0, at));
-    if (is_image_path(path)) return Split{path, trimmed(line.substr(at + 1))};
+  size_t name = 0, end = 0;                  // where the path's last name begins; where it ends, without blanks
+  size_t path_end = 0, label = line.size();  // of the last such place
+  for (size_t at = 0; at <= line.size(); ++at) {
+    const bool is_end = at == line.size();
+    if (is_end || kSeparators.find(line[at]) != std::string_view::npos) {
+      const auto last = line.substr(name, end - name);
+      if (!last.starts_with('.') && has_image_ending(last)) {
+        path_end = end;
+        label = is_end ? at : at + 1;
+      }
+    }
+    if (is_end) break;
+    if (line[at] == '/') name = at + 1;
+    if (kBlanks.find(line[at]) == std::string_view::npos) end = at + 1;
   }
-  return std::nullopt;
+  if (path_end == 0) return std::nullopt;
+  return Split{line.substr(0, path_end), trimmed(line.substr(label))};
 }
 
 }  // namespace

@@ -14,11 +14,6 @@ constexpr int64_t kLongestClass = 64;       // bytes of a .cls member
 constexpr int64_t kLongestJson = 16 << 20;  // bytes
 constexpr std::string_view kBlanks("\0 \t\r\n", 5);
 
-std::string_view without_dot_slash(std::string_view name) {
-  while (name.starts_with("./")) name.remove_prefix(2);
-  return name;
-}
-
 struct Parts {
   std::string_view key, ending;  ///< the ending without its dot; empty for hidden files
 };

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
+
 #include "tests/data/samples.h"
 #include "tests/support.h"
 
@@ -45,6 +47,36 @@ TEST_CASE("list: tab, comma and space part a path from its class, and a path may
   CHECK(list.label_of("a.jpg,golden retriever") == Label{.name = "golden retriever"});
   CHECK(list.label_of("a.jpg -1") == Label{});
   CHECK(list.label_of("a.jpg,") == Label{});
+}
+
+TEST_CASE("list: a path's ending counts where its last name begins, ends and is cut as an image's") {
+  const List list;
+  CHECK(list.path_of("a.jpg/b.png 3") == "a.jpg/b.png");
+  CHECK(list.path_of("a.jpg b/.c.png") == "a.jpg");
+  CHECK(list.label_of("a.jpg b/.c.png") == Label{.name = "b/.c.png"});
+  CHECK(list.path_of("a.jpg,b.jpeg") == "a.jpg,b.jpeg");
+  CHECK(list.path_of("a.jpg, ,b.tif") == "a.jpg");
+  CHECK(list.label_of("a.jpg, ,b.tif") == Label{.name = ",b.tif"});
+  CHECK(list.path_of("a..webp\t \t2") == "a..webp");
+  CHECK(list.label_of("a..webp\t \t2") == Label{.number = 2});
+}
+
+// Each would take minutes if the line's beginning were looked at again for each separator.
+TEST_CASE("list: the time for a line grows as its length") {
+  const List list;
+  constexpr size_t kLength = 4'000'000;
+  const auto repeated = [](const std::string& part) {
+    std::string text;
+    while (text.size() < kLength) text += part;
+    return text;
+  };
+  for (const char* part : {",", " ", ".jpg ", "x", "/ ", "/.jpg,"}) {
+    CAPTURE(part);
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(contains(list.error("x/" + repeated(part) + "x"), "list.txt:1: expected the path of an image"));
+    CHECK(list.path_of("a.jpg,/" + repeated(part) + "x") == "a.jpg");
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+  }
 }
 
 TEST_CASE("list: empty lines and a header are passed over") {
