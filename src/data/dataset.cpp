@@ -194,8 +194,7 @@ class Dataset::Listing {
     const auto number = static_cast<int32_t>(archives_.size());
     archives_.push_back(archive);
     const auto add_image = [&](ShardImage&& image, bool in_folders) {
-      std::string_view inner = image.name;
-      while (inner.starts_with("./")) inner.remove_prefix(2);
+      const auto inner = without_dot_slash(image.name);
       if (in_folders) image.label.name = folder_name(inner);
       add({.path = joined(path.string(), inner),
            .archive = number,
@@ -205,7 +204,7 @@ class Dataset::Listing {
           std::move(image.label), in_folders);
     };
     if (const auto beside = index_path(path); fs::exists(beside)) {
-      auto index = read_shard_index(beside);
+      auto index = read_shard_index(beside, archive->bytes());
       require_same_shard(*archive, index);
       for (auto& image : index.images) add_image(std::move(image), false);
       // Classes without an image in these shards too: part of a set has the whole set's numbers.

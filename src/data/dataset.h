@@ -33,7 +33,8 @@ class Dataset {
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
 
-  /// As it was given, or `<archive>/<member>`.
+  /// Of a file: as it was given, in a folder that was given, or as a list names it, where it is relative joined to the
+  /// list's folder. Of an archive's image: `<archive>/<member>`.
   const std::string& path(int64_t index) const { return entry(index).path; }
 
   /// The class's place in classes(); -1 without class.

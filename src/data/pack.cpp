@@ -64,16 +64,31 @@ std::string key_of(int64_t place, const std::string& path) {
   return fmt::format("{:09}-{}", place, stem);
 }
 
-const char* ending_of(std::span<const uint8_t> bytes) {
+const char* ending_of(std::span<const uint8_t> bytes, const std::string& path) {
   switch (image_format(bytes)) {
+    case ImageFormat::kJpeg: return "jpg";
     case ImageFormat::kPng: return "png";
     case ImageFormat::kWebp: return "webp";
-    default: return "jpg";
+    case ImageFormat::kGif: return "gif";
+    case ImageFormat::kBmp: return "bmp";
+    case ImageFormat::kUnknown: break;
   }
+  fail("{}: expected an image whose format has an ending ({}), got another", path, kImageEndings);
 }
 
 fs::path shard_path(const fs::path& folder, const std::string& name, int64_t shard) {
   return folder / fmt::format("{}-{:06}.tar", name, shard);
+}
+
+// Whether a file is named as a shard of the set is, whatever its number.
+bool is_shard_name(std::string_view file, std::string_view name) {
+  constexpr std::string_view kEnding = ".tar";
+  constexpr size_t kLeastDigits = 6;
+  if (!file.starts_with(name) || !file.ends_with(kEnding)) return false;
+  file.remove_prefix(name.size());
+  if (file.size() < 1 + kLeastDigits + kEnding.size() || file.front() != '-') return false;
+  const auto digits = file.substr(1, file.size() - 1 - kEnding.size());
+  return digits.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 // Counts and checks the bytes of an archive on their way.
@@ -123,6 +138,7 @@ class Packing {
   }
 
   Packed run() {
+    check_classes();
     check_folder();
     for_each_parallel(shards(), options_.workers, [&](int64_t shard) {
       try {
@@ -160,17 +176,29 @@ class Packing {
     starts_.push_back(std::ssize(order_));
   }
 
-  // What cannot work, before the work.
+  // What cannot work, before the work: names that an index, which is JSON, cannot hold.
+  void check_classes() const {
+    if (dataset_.numbered_classes()) return;
+    const auto& classes = dataset_.classes();
+    const auto refused = std::ranges::find_if_not(classes, is_index_text);
+    if (refused == classes.end()) return;
+    int64_t image = 0;
+    while (image + 1 < dataset_.size() && dataset_.label(image) != refused - classes.begin()) ++image;
+    fail("{}: expected a class whose name is UTF-8, got '{}'; rename its folder, or the class in its list",
+         dataset_.path(image), *refused);
+  }
+
+  // The same of what is there already.
   void check_folder() const {
     std::map<std::string, int64_t> planned;  // file names
     for (int64_t i = 0; i < shards(); ++i) planned.emplace(shard_path("", options_.name, i).string(), i);
     for (const auto& entry : fs::directory_iterator(folder_)) {
       const std::string file = entry.path().filename().string();
-      if (!file.starts_with(options_.name + "-") || !file.ends_with(".tar")) continue;
+      if (!is_shard_name(file, options_.name)) continue;
       const auto found = planned.find(file);
       if (found == planned.end()) refuse(entry.path(), fmt::format("one beside these {} shards", shards()));
       if (!fs::exists(index_path(entry.path()))) refuse(entry.path(), "one without index");
-      const auto index = read_shard_index(index_path(entry.path()));
+      const auto index = read_shard_index(index_path(entry.path()), static_cast<int64_t>(entry.file_size()));
       if (index.shards != shards()) refuse(entry.path(), fmt::format("one of a set of {} shards", index.shards));
       const auto shard = static_cast<size_t>(found->second);
       const auto most = starts_[shard + 1] - starts_[shard], images = std::ssize(index.images);
@@ -194,13 +222,13 @@ class Packing {
     if (is_there) {
       index = write(shard, [](std::string_view) {});
       const TarFile archive(path);
-      const auto found = read_shard_index(index_path(path));
+      const auto found = read_shard_index(index_path(path), archive.bytes());
       require_same_shard(archive, found);
       if (to_json(found) != to_json(*index)) refuse(path, "one of other content");
     } else {
       write_file_(path, [&](const ByteSink& sink) {
         index = write(shard, sink);
-        // Before the archive appears: nobody finds one without the other.
+        // Before the archive appears: nobody finds one without its index.
         write_file_(index_path(path), [&](const ByteSink& beside) { beside(to_json(*index)); });
       });
     }
@@ -240,7 +268,8 @@ class Packing {
       damaged_[static_cast<size_t>(shard)].emplace_back(error.what());
       return;
     }
-    const std::string key = key_of(place, dataset_.path(image)), name = fmt::format("{}.{}", key, ending_of(bytes));
+    const std::string key = key_of(place, dataset_.path(image)),
+                      name = fmt::format("{}.{}", key, ending_of(bytes, dataset_.path(image)));
     const int64_t offset = tar.add(name, text_of(bytes));
     if (label >= 0) tar.add(key + ".cls", std::to_string(label));
     index.images.push_back(
@@ -277,7 +306,8 @@ Packed pack_images(const Dataset& dataset, const fs::path& folder, const PackOpt
           options.shard_bytes, options.workers);
   const bool plain = !options.name.empty() && options.name.size() <= 64 && !options.name.starts_with('.') &&
                      options.name.find_first_of(std::string_view("/{}\0\n", 5)) == std::string::npos;
-  require(plain, "pack: expected a name for files, without / and braces, got '{}'", options.name);
+  require(plain && is_index_text(options.name),
+          "pack: expected a name for files in UTF-8, without / and braces, got '{}'", options.name);
   return Packing(dataset, folder, options, write_file, progress).run();
 }
 

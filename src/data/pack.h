@@ -37,9 +37,10 @@ using FileWriter =
 /// Packs every image, encoded as it is, into `folder`, which exists. The same images and options make the same shards
 /// to the byte. A shard that is there already is kept where it is what would be written; so a packing that was cut off
 /// goes on. `progress` is called after each image, by one thread at a time, with the number done; false ends the work
-/// with an Error. Whatever happens, each shard is there whole, with its index, or not at all.
-/// Error: an image that cannot be read or does not decode; shards of this name with other content, also of a larger
-/// set; what the writer throws.
+/// with an Error. Whatever happens, each archive is there whole and with its index, or not at all; an index may remain
+/// whose archive did not come to be, which readers pass over and the next packing writes again.
+/// Error: a class whose name is not UTF-8, before anything is written; an image that cannot be read or does not decode;
+/// shards of this name with other content, also of a larger set; what the writer throws.
 Packed pack_images(const Dataset& dataset, const std::filesystem::path& folder, const PackOptions& options,
                    const FileWriter& write_file, const std::function<bool(int64_t done)>& progress);
 

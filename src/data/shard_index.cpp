@@ -4,7 +4,6 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
 
@@ -12,18 +11,25 @@ namespace beit {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 constexpr const char* kFormat = "beit-shard-1";
 constexpr const char* kRemedy = "the index is damaged: fetch or pack the shard again";
-constexpr int64_t kLargestIndex = int64_t{1} << 30;  // bytes
 
-Json read_json(const fs::path& path) {
+// An image takes more bytes in the archive than in the index; classes come on top.
+int64_t most_bytes(int64_t archive_bytes) {
+  constexpr int64_t kBesideImages = int64_t{64} << 20, kMost = int64_t{256} << 20;
+  return std::min(archive_bytes, kMost - kBesideImages) + kBesideImages;
+}
+
+Json read_json(const fs::path& path, int64_t archive_bytes) {
   std::error_code gone;
   const auto bytes = static_cast<int64_t>(fs::file_size(path, gone));
   std::ifstream file(path, std::ios::binary);
-  require(!gone && file.good() && bytes <= kLargestIndex, "{}: expected an index that can be read, got none",
-          path.string());
+  require(!gone && file.good(), "{}: expected an index that can be read, got none; check its rights", path.string());
+  require(bytes <= most_bytes(archive_bytes),
+          "{}: expected at most {} bytes of index beside an archive of {}, got {}; pack into smaller shards",
+          path.string(), most_bytes(archive_bytes), archive_bytes, bytes);
   std::string text(static_cast<size_t>(bytes), '\0');
   file.read(text.data(), bytes);
   auto json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -34,7 +40,7 @@ Json read_json(const fs::path& path) {
 // Reads the fields of one index; errors name the field.
 class Fields {
  public:
-  explicit Fields(const fs::path& path) : where_(path.string()), json_(read_json(path)) {}
+  Fields(const fs::path& path, int64_t archive_bytes) : where_(path.string()), json_(read_json(path, archive_bytes)) {}
 
   bool has(const char* key) const { return json_.contains(key); }
 
@@ -101,6 +107,15 @@ fs::path index_path(const fs::path& archive) {
   return path;
 }
 
+bool is_index_text(const std::string& text) {
+  try {
+    Json(text).dump();
+    return true;
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
+
 std::string to_json(const ShardIndex& index) {
   std::map<std::string, int64_t> numbers;
   if (index.classes) {
@@ -115,23 +130,23 @@ std::string to_json(const ShardIndex& index) {
     labels.push_back(image.label.is_name() ? numbers.at(image.label.name) : image.label.number);
     checksums.push_back(image.crc32.value());
   }
-  Json json{{"format", kFormat},
-            {"name", index.name},
-            {"shard", index.shard},
-            {"shards", index.shards},
-            {"archive_bytes", index.archive_bytes},
-            {"archive_crc32", index.archive_crc32}};
+  nlohmann::ordered_json json{{"format", kFormat},
+                              {"name", index.name},
+                              {"shard", index.shard},
+                              {"shards", index.shards},
+                              {"archive_bytes", index.archive_bytes},
+                              {"archive_crc32", index.archive_crc32}};
   if (index.classes) json["classes"] = *index.classes;
   json["images"] = std::move(names);
   json["offsets"] = std::move(offsets);
   json["sizes"] = std::move(sizes);
   json["labels"] = std::move(labels);
   json["crc32"] = std::move(checksums);
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json.dump() + "\n";
 }
 
-ShardIndex read_shard_index(const fs::path& path) {
-  const Fields fields(path);
+ShardIndex read_shard_index(const fs::path& path, int64_t archive_bytes) {
+  const Fields fields(path, archive_bytes);
   require(fields.text("format") == kFormat, "{}: expected format {}, got '{:.40}'; update beit or pack again",
           fields.where(), kFormat, fields.text("format"));
   ShardIndex index;

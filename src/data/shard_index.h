@@ -29,10 +29,15 @@ std::string shard_seal(int64_t bytes_before, uint32_t crc32_before);
 /// `<archive>.index.json`
 std::filesystem::path index_path(const std::filesystem::path& archive);
 
+/// Whether an index can hold the text: it is UTF-8.
+bool is_index_text(const std::string& text);
+
+/// All texts are UTF-8.
 std::string to_json(const ShardIndex& index);
 
-/// Error, naming the file and what is wrong in it, unless it is such an index, whole and consistent in itself.
-ShardIndex read_shard_index(const std::filesystem::path& path);
+/// Of an archive of so many bytes: they bound the index's. Error, naming the file and what is wrong in it, unless it is
+/// such an index, whole and consistent in itself.
+ShardIndex read_shard_index(const std::filesystem::path& path, int64_t archive_bytes);
 
 /// Error unless the archive is the one that the index was written for. Reads one block.
 void require_same_shard(const TarFile& archive, const ShardIndex& index);

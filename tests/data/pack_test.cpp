@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -115,6 +116,44 @@ TEST_CASE("pack: archives are plain tar files with a key and a class for each im
   CHECK(labels(sorted.packed()) == labels(Dataset::open(std::vector{sorted.images})));
 }
 
+TEST_CASE("pack: each member is named by its image's format, whatever the file's name") {
+  const Pictures pictures;
+  const std::map<std::string, std::string> seeds{{"bmp", "bmp/good-rle8"},
+                                                 {"gif", "gif/good-interlaced"},
+                                                 {"jpg", "jpeg/good-420"},
+                                                 {"png", "png/good-rgb_16"},
+                                                 {"webp", "webp/good-lossy"}};
+  const auto folder = pictures.root.path / "formats";
+  fs::create_directories(folder);
+  for (const auto& [ending, seed] : seeds) {
+    fs::copy_file(source_folder() / "tests/fuzz/seeds" / seed, folder / (ending + ".JPEG"));
+  }
+  pack_images(Dataset::open(std::vector{folder}), pictures.out, {.shuffle = false}, kWrite, kGoOn);
+  std::vector<std::string> names;
+  for (const auto& member : TarFile(pictures.shard(0)).members()) names.push_back(member.name);
+  CHECK(names == std::vector<std::string>{"000000000-bmp.bmp", "000000001-gif.gif", "000000002-jpg.jpg",
+                                          "000000003-png.png", "000000004-webp.webp"});
+  CHECK(content(pictures.packed()) == content(Dataset::open(std::vector{folder})));
+  fs::remove(index_path(pictures.shard(0)));
+  CHECK(pictures.packed().size() == 5);
+}
+
+TEST_CASE("pack: names that are not UTF-8 are refused before anything is written; others come back as they are") {
+  const Pictures pictures;
+  write_bytes(pictures.images / "class 1 \xc3\xa9\t\"/a.png", encode_png(picture(3, 3)));
+  CHECK(contains(error_of([&] { pictures.pack({.name = "caf\xe9"}); }), "expected a name for files in UTF-8"));
+  CHECK(pictures.files().empty());
+  pictures.pack();
+  CHECK(pictures.packed().classes() == Dataset::open(std::vector{pictures.images}).classes());
+
+  const Pictures latin;
+  write_bytes(latin.images / "caf\xe9/b.png", encode_png(picture(3, 3)));
+  const auto error = error_of([&] { latin.pack(); });
+  CHECK(
+      contains(error, "images/caf\xe9/b.png: expected a class whose name is UTF-8, got 'caf\xe9'; rename its folder"));
+  CHECK(latin.files().empty());
+}
+
 TEST_CASE("pack: the number of workers changes nothing, and a set that is there is kept") {
   const Pictures one, many;
   one.pack({.workers = 1});
@@ -213,6 +252,15 @@ TEST_CASE("pack: shards of other content are not overwritten") {
   refused({.shard_images = 4}, "got one of a set of 5 shards");
   refused({.seed = 1}, "got one of other content");
   CHECK(pictures.pack({.name = "other", .shard_images = 30}).shards == 1);
+  for (const char* other : {"shard-val-000000.tar", "shard-00000.tar", "shard-000000.tar.tar", "shardy-000000.tar"}) {
+    CAPTURE(other);
+    std::ofstream(pictures.out / other) << "other";
+    CHECK(pictures.pack().kept_shards == 5);
+    fs::remove(pictures.out / other);
+  }
+  std::ofstream(pictures.out / "shard-1000000.tar") << "other";
+  CHECK(contains(error_of([&] { pictures.pack(); }), "shard-1000000.tar: expected no archive there"));
+  fs::remove(pictures.out / "shard-1000000.tar");
   CHECK_NOTHROW(pictures.packed());
 
   fs::remove(index_path(pictures.shard(2)));
@@ -230,6 +278,25 @@ TEST_CASE("pack: a writer that fails leaves nothing") {
   };
   CHECK(error_of([&] { pack_images(images, pictures.out, {}, failing, kGoOn); }) == "disk full");
   CHECK(pictures.files().empty());
+}
+
+TEST_CASE("pack: an index whose archive did not come to be is passed over, and the next packing goes on") {
+  const Pictures pictures;
+  const auto images = Dataset::open(std::vector{pictures.images});
+  const auto failing = [](const fs::path& path, const std::function<void(const ByteSink&)>& writer) {
+    write_file_atomically(path, [&](const Sink& sink) {
+      writer(sink);
+      if (path.filename() == "shard-000001.tar") fail("disk full");
+    });
+  };
+  const PackOptions options{.shard_images = 5, .workers = 1};
+  CHECK(error_of([&] { pack_images(images, pictures.out, options, failing, kGoOn); }) == "disk full");
+  CHECK(fs::exists(index_path(pictures.shard(1))));
+  CHECK(!fs::exists(pictures.shard(1)));
+  CHECK(contains(error_of([&] { pictures.packed(); }), "expected all 5 shards of the set shard, got 1"));
+  std::ofstream(index_path(pictures.shard(1))) << "of other images";
+  CHECK(pictures.pack().kept_shards == 1);
+  CHECK(content(pictures.packed()) == content(images));
 }
 
 TEST_CASE("packed set: a changed byte of an image is an error with archive, member and offset") {
@@ -342,6 +409,27 @@ TEST_CASE("packed set: a damaged index is refused with file and field, and never
     } catch (const Error&) {
     }
   }
+}
+
+TEST_CASE("packed set: an index of many keys takes no longer than its size, and one out of proportion is not read") {
+  const Pictures pictures;
+  pictures.pack({.shard_images = 30});
+  const auto path = index_path(pictures.shard(0));
+  const auto text = file_bytes(path);
+  std::string many = text.substr(0, text.rfind('}'));
+  for (int64_t i = 0; i < 400'000; ++i) many += fmt::format(",\"{}\":0", i);
+  std::ofstream(path) << many << "}";
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(pictures.packed().size() == 23);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+
+  const auto refuses = [&](int64_t bytes, int64_t archive_bytes) {
+    fs::resize_file(path, static_cast<uintmax_t>(bytes));
+    return contains(error_of([&] { read_shard_index(path, archive_bytes); }), "bytes of index beside an archive of");
+  };
+  CHECK(refuses((int64_t{64} << 20) + 4097, 4096));
+  CHECK(!refuses((int64_t{64} << 20) + 4096, 4096));
+  CHECK(refuses((int64_t{256} << 20) + 1, INT64_MAX));
 }
 
 TEST_CASE("check: damaged images are found and told in the dataset's order") {
