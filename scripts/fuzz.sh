@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1 seconds=$2
 shift 2
-[ $# -gt 0 ] || set -- pickle zip pth safetensors jpeg png webp gif bmp
+[ $# -gt 0 ] || set -- pickle zip pth safetensors jpeg png webp gif bmp tar list index
 mkdir -p "$build/found"
 for format in "$@"; do
   corpus=$build/corpus/$format

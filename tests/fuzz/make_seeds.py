@@ -3,9 +3,11 @@
 import argparse
 import collections
 import io
+import json
 import os
 import pathlib
 import pickle
+import tarfile
 import zipfile
 
 import numpy
@@ -110,3 +112,53 @@ for format, names in chosen.items():
     put(f"{format}/bad-cut", images[names[0]][:-40])
     if f"exif.6_{format}" in exif:
         put(f"{format}/good-turned", exif[f"exif.6_{format}"].numpy().tobytes())
+
+# Where images are: archives, lists and indexes of packed archives.
+for format in ("tar", "list", "index"):
+    (seeds / format).mkdir(exist_ok=True)
+
+
+def tar(members, form=tarfile.USTAR_FORMAT):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=form) as file:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                member.type, member.linkname = tarfile.LNKTYPE, content
+                content = b""
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+    content = stream.getvalue().rstrip(b"\0")  # without most of the zeros that fill up 10 KiB
+    return content + bytes(-len(content) % 512 + 1024)
+
+
+long_name = "d" * 60 + "/" + "f" * 110 + ".png"
+folders = {"./cat/a.jpg": b"pixels", "dog/b.png": "./cat/a.jpg", "dog/c.png": b""}
+put("tar/good-classes", tar({"a.jpg": b"pixels", "a.cls": b"3", "b.png": b"pixels", "b.cls": b"-1"}))
+put("tar/good-json", tar({"a.jpg": b"pixels", "a.json": b'{"label": "cat", "url": "u"}', "a.txt": b"words"}))
+put("tar/good-folders", tar(folders))
+put("tar/good-gnu", tar({long_name: b"pixels"}, tarfile.GNU_FORMAT))
+put("tar/good-pax", tar({long_name: b"pixels", "\xe9.png": b""}, tarfile.PAX_FORMAT))
+put("tar/bad-cut", tar(folders)[:1000])
+put("tar/bad-link", tar({"a.png": "none.png"}))
+put("tar/bad-class", tar({"a.jpg": b"pixels", "a.cls": b"cat"}))
+put("tar/bad-checksum", b"b" + tar(folders)[1:])
+
+put("list/good-numbers", b"path,label\na/b.jpg,7\nc d.PNG\t0\r\n\ne.webp -1\n")
+put("list/good-names", b"\xef\xbb\xbfa.jpg golden retriever\nb, c.png 3.gif,cat\nd.bmp")
+put("list/bad-line", b"a.jpg 1\nnotes\n")
+put("list/bad-mixed", b"a.jpg 1\nb.jpg cat\n")
+put("list/bad-twice", b"a.jpg 1\na.jpg 1\n")
+put("list/bad-number", b"a.jpg 1000000\n")
+
+index = {"format": "beit-shard-1", "name": "shard", "shard": 0, "shards": 2, "archive_bytes": 4096,
+         "archive_crc32": 4294967295, "classes": ["cat", "d\u00f6g"], "images": ["0-a.png", "1-b.jpg"],
+         "offsets": [512, 2048], "sizes": [6, 0], "labels": [1, -1], "crc32": [0, 7]}
+numbered = {key: value for key, value in index.items() if key != "classes"} | {"labels": [999999, 0]}
+put("index/good-names", json.dumps(index).encode())
+put("index/good-numbers", json.dumps(numbered).encode())
+put("index/bad-cut", json.dumps(index).encode()[:-1])
+put("index/bad-outside", json.dumps(index | {"offsets": [512, 4097]}).encode())
+put("index/bad-label", json.dumps(index | {"labels": [2, 0]}).encode())
+put("index/bad-columns", json.dumps(index | {"sizes": [6]}).encode())
+put("index/bad-order", json.dumps(index | {"classes": ["b", "a"]}).encode())

@@ -12,8 +12,12 @@
 #include "data/gif.h"
 #include "data/image.h"
 #include "data/jpeg.h"
+#include "data/list_file.h"
 #include "data/orientation.h"
 #include "data/png.h"
+#include "data/shard.h"
+#include "data/shard_index.h"
+#include "data/tar.h"
 #include "data/webp.h"
 #include "io/pickle.h"
 #include "io/pth.h"
@@ -129,6 +133,42 @@ bool read_png_bytes(std::span<const uint8_t> bytes) {
   return read_image_bytes<decode_png>(bytes);
 }
 
+/// Every member, and every image as a dataset reads it.
+bool read_tar_bytes(std::span<const uint8_t> bytes) {
+  return accepts([&] {
+    const MemoryFile file(bytes);
+    const TarFile archive(file.path());
+    const auto read = [&](int64_t offset, int64_t size) {
+      if (std::ssize(archive.read(offset, size)) != size) throw std::logic_error("a member has another size");
+    };
+    for (const TarMember& member : archive.members()) read(member.offset, member.size);
+    for (const ShardImage& image : list_shard(archive).images) read(image.offset, image.size);
+  });
+}
+
+bool read_list_bytes(std::span<const uint8_t> bytes) {
+  return accepts([&] {
+    for (const auto& [path, label] : read_list_file(MemoryFile(bytes).path())) {
+      if (path.empty() || path.size() > bytes.size()) throw std::logic_error("a path is none of the list's");
+      if (label.is_number() && label.is_name()) throw std::logic_error("a class is both a number and a name");
+    }
+  });
+}
+
+/// And written and read again.
+bool read_index_bytes(std::span<const uint8_t> bytes) {
+  return accepts([&] {
+    const ShardIndex index = read_shard_index(MemoryFile(bytes).path(), std::ssize(bytes));
+    for (const ShardImage& image : index.images) {
+      if (image.size > index.archive_bytes - image.offset)
+        throw std::logic_error("an image reaches out of its archive");
+    }
+    const std::string text = to_json(index);
+    const MemoryFile again({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+    if (to_json(read_shard_index(again.path(), std::ssize(text))) != text) throw std::logic_error("a copy differs");
+  });
+}
+
 }  // namespace
 
 Reader reader_of(std::string_view format) {
@@ -141,6 +181,9 @@ Reader reader_of(std::string_view format) {
   if (format == "webp") return read_image_bytes<decode_webp>;
   if (format == "gif") return read_image_bytes<decode_gif>;
   if (format == "bmp") return read_image_bytes<decode_bmp>;
+  if (format == "tar") return read_tar_bytes;
+  if (format == "list") return read_list_bytes;
+  if (format == "index") return read_index_bytes;
   throw std::invalid_argument("no reader of " + std::string(format));
 }
 

@@ -11,7 +11,7 @@ namespace beit {
 /// Error; anything else that is thrown is a fault.
 using Reader = bool (*)(std::span<const uint8_t> bytes);
 
-/// `pickle`, `zip`, `pth`, `safetensors`, `jpeg`, `png`, `webp`, `gif` or `bmp`.
+/// `pickle`, `zip`, `pth`, `safetensors`, `jpeg`, `png`, `webp`, `gif`, `bmp`, `tar`, `list` or `index`.
 Reader reader_of(std::string_view format);
 
 }  // namespace beit

@@ -8,7 +8,8 @@ using namespace beit;
 
 // Names say what to expect: good-*, bad-*.
 TEST_CASE("fuzz: every seed is read or refused as its name says") {
-  for (const char* format : {"pickle", "zip", "pth", "safetensors", "jpeg", "png", "webp", "gif", "bmp"}) {
+  for (const char* format :
+       {"pickle", "zip", "pth", "safetensors", "jpeg", "png", "webp", "gif", "bmp", "tar", "list", "index"}) {
     int good = 0, bad = 0;
     for (const auto& seed : std::filesystem::directory_iterator(source_folder() / "tests/fuzz/seeds" / format)) {
       const std::string name = seed.path().filename().string(), bytes = file_bytes(seed.path());
