@@ -208,6 +208,15 @@ class Packing {
     }
   }
 
+  /// Of all but the closing seal.
+  static uint32_t checksum(const TarFile& archive, int64_t archive_bytes) {
+    constexpr int64_t kPart = 1 << 20;
+    const int64_t end = archive_bytes - static_cast<int64_t>(shard_seal(0, 0).size());
+    uint32_t crc = 0;
+    for (int64_t at = 0; at < end; at += kPart) crc = crc32(archive.read(at, std::min(kPart, end - at)), crc);
+    return crc;
+  }
+
   [[noreturn]] static void refuse(const fs::path& path, const std::string& got) {
     fail(
         "{}: expected no archive there, or the one that would be written, got {}; choose another --output or --name, "
@@ -225,6 +234,7 @@ class Packing {
       const auto found = read_shard_index(index_path(path), archive.bytes());
       require_same_shard(archive, found);
       if (to_json(found) != to_json(*index)) refuse(path, "one of other content");
+      if (checksum(archive, index->archive_bytes) != index->archive_crc32) refuse(path, "a damaged one");
     } else {
       write_file_(path, [&](const ByteSink& sink) {
         index = write(shard, sink);

@@ -104,6 +104,10 @@ ShardImages list_shard(const TarFile& archive) {
             second_image == nullptr ? "" : place_of(archive, *second_image));
     return named;
   }
+  require(classes.empty(),
+          "{}: expected an image of the key of this class, got none in the archive; a key ends before "
+          "the first dot of a name: name it KEY.jpg",
+          classes.empty() ? "" : place_of(archive, *classes.begin()->second));
   ShardImages plain;
   for (const auto& member : members) {
     if (!is_image_path(without_dot_slash(member.name))) continue;

@@ -27,8 +27,8 @@ struct ShardImages {
 /// follows the dot says what a member is (WebDataset). `KEY.jpg` (or another of image_path.h's endings) is the image;
 /// `KEY.cls` holds its class, a number from 0 or -1; without any of these, `KEY.json` may hold it as `label` or `cls`,
 /// a number or a name. An archive in which no image has a class of this kind holds class folders or loose images, which
-/// end as is_image_path() has it. Error, naming archive, member and offset, where a class is something else or a key
-/// has two images or two classes; Error as TarFile::members().
+/// end as is_image_path() has it. Error, naming archive, member and offset, where a class is something else, no `.cls`
+/// has an image, or a key has two images or two classes; Error as TarFile::members().
 ShardImages list_shard(const TarFile& archive);
 
 }  // namespace beit

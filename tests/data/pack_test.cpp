@@ -315,6 +315,9 @@ TEST_CASE("packed set: a changed byte of an image is an error with archive, memb
   REQUIRE(checked.damaged.size() == 1);
   CHECK(checked.damaged[0].index == 7);
   CHECK(checked.damaged[0].reason == error);
+  // Nor does another packing take it for what it would write.
+  CHECK(contains(error_of([&] { pictures.pack(); }),
+                 "shard-000001.tar: expected no archive there, or the one that would"));
 }
 
 TEST_CASE("packed set: an archive that is not the index's is refused") {

@@ -86,11 +86,8 @@ TEST_CASE("shard: a class in .json is a number or a name, under label or cls") {
 
 TEST_CASE("shard: an archive without such classes is one of folders or loose images") {
   const Shard shard;
-  const auto folders = shard.list({{"cat/a.b.jpg", "x"},
-                                   {"dog/a.jpg", "x"},
-                                   {"dog/a.json", R"({"url": "u"})"},
-                                   {"dog/a.png", "x"},
-                                   {"other.cls", "3"}});
+  const auto folders =
+      shard.list({{"cat/a.b.jpg", "x"}, {"dog/a.jpg", "x"}, {"dog/a.json", R"({"url": "u"})"}, {"dog/a.png", "x"}});
   CHECK(!folders.labelled);
   REQUIRE(folders.images.size() == 3);
   CHECK(folders.images[0].name == "cat/a.b.jpg");
@@ -107,6 +104,7 @@ TEST_CASE("shard: what is no class, and a key that comes twice, is refused with 
     CHECK(contains(error, "at offset "));
   };
   refused({{"a.jpg", "x"}, {"a.cls", "cat"}}, "a.cls at offset 1536: expected a class as a number from 0, got 'cat'");
+  refused({{"0.left.jpg", "x"}, {"0.right.jpg", "x"}, {"0.cls", "1"}}, "expected an image of the key of this class");
   refused({{"a.jpg", "x"}, {"a.cls", ""}}, "expected a class as a number from 0, got ''");
   refused({{"a.jpg", "x"}, {"a.cls", "1.5"}}, "got '1.5'");
   refused({{"a.jpg", "x"}, {"a.cls", "-3"}}, "expected a class from 0 to 999999");
