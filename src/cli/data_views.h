@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "data/augment.h"
 #include "data/loader.h"
 
 namespace beit {

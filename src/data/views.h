@@ -72,7 +72,6 @@ struct FinetuneViewOptions {
   Decoding decoding = Decoding::kFast;
   RandAugmentOptions rand_augment{.layers = 0};  ///< of the mirrored crop; 0 layers: none
 };
-};
 
 /// For fine-tuning: a crop resized by bicubic filter, mirrored half of the time, augmented; ImageNet mean and standard
 /// deviation.

@@ -1,7 +1,6 @@
 #include "train/evaluation.h"
 
 #include "base/error.h"
-#include "data/views.h"
 
 namespace beit {
 

@@ -3,6 +3,7 @@
 
 #include "base/config.h"
 #include "data/loader.h"
+#include "data/views.h"
 
 namespace beit {
 

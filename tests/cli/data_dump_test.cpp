@@ -6,6 +6,7 @@
 #include "data/augment.h"
 #include "data/image.h"
 #include "data/orientation.h"
+#include "data/resize.h"
 #include "io/safetensors.h"
 #include "tests/cli/started.h"
 #include "tests/data/samples.h"

@@ -4,6 +4,7 @@
 
 #include "core/efficientnet_lite.h"
 #include "data/loader.h"
+#include "data/views.h"
 #include "io/pth.h"
 #include "tests/support.h"
 
