@@ -6,7 +6,7 @@
 #   make setup build bench asan fuzz format tidy docs install setup-python clean
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
-#            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug|asan, JOBS=, PREFIX=,
+#            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug, JOBS=, PREFIX=,
 #            CTEST=options of ctest for make test, such as "-L core", SECONDS=of make fuzz for each format,
 #            PYTHON_TESTS=no leaves out the tests that need PyTorch in Python, as is done by itself where that would be
 #            fetched as a CUDA build; yes fetches it
