@@ -19,22 +19,22 @@ def printed_json(command, cwd=None):
     return json.loads(subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def ours(case, args, batch, threads):
+def ours(case, args, batch, threads, steps):
     """Median seconds a step, MiB, and microseconds an image by stage."""
-    run = printed_json([args.program, f"--benchmark_filter=^{case}/", f"--benchmark_repetitions={args.steps}",
+    run = printed_json([args.program, f"--benchmark_filter=^{case}/", f"--benchmark_repetitions={steps}",
                         "--benchmark_report_aggregates_only=false", "--benchmark_format=json",
                         f"--batch-size={batch}", f"--images={args.images}", f"--threads={threads}"])
-    steps = [step for step in run["benchmarks"] if step["run_type"] == "iteration"]
-    assert len(steps) == args.steps and steps[0]["time_unit"] == "ms"
-    stages = {name[:-3]: median(step[name] for step in steps) for name in steps[0] if name.endswith("_us")}
-    return median(step["real_time"] for step in steps) / 1e3, max(step["peak_mib"] for step in steps), stages
+    timed = [step for step in run["benchmarks"] if step["run_type"] == "iteration"]
+    assert len(timed) == steps and timed[0]["time_unit"] == "ms"
+    stages = {name[:-3]: median(step[name] for step in timed) for name in timed[0] if name.endswith("_us")}
+    return median(step["real_time"] for step in timed) / 1e3, max(step["peak_mib"] for step in timed), stages
 
 
-def theirs(case, args, batch, threads):
+def theirs(case, args, batch, threads, steps):
     """Median seconds a step, and MiB."""
     case = "load" if case == "load_exact" else case
     best = ["--attention", "sdpa", "--compile"] if args.best else []
-    run = printed_json([args.python, "bench.py", "--case", case, "--batch", str(batch), "--steps", str(args.steps),
+    run = printed_json([args.python, "bench.py", "--case", case, "--batch", str(batch), "--steps", str(steps),
                         "--threads", str(threads), "--images", args.images, *best], cwd=args.oracle)
     return run["median_s"], run["peak_mib"]
 
@@ -45,7 +45,9 @@ def main():
     parser.add_argument("cases", nargs="*", default=["vqkd", "mim", "tokenize", "load"],
                         help="of vqkd mim tokenize small load load_exact; default: all but small and load_exact")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="timed steps of each run, after two that warm up")
+    parser.add_argument("--steps", type=int,
+                        help="timed steps of each run, after two that warm up; default: 3, load and load_exact 14, "
+                        "which is all of the sample's 500 images")
     parser.add_argument("--batch", type=int, default=8, help="images a step; load and load_exact take 32")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="load and load_exact take 1")
     parser.add_argument("--best", action="store_true", help="PyTorch with fused attention and torch.compile")
@@ -57,8 +59,9 @@ def main():
 
     print(f"{'case':<10}{'ours s':>10}{'PyTorch s':>11}{'ratio':>8}{'ours MiB':>10}{'PyTorch MiB':>13}", flush=True)
     for case in args.cases:
-        batch, threads = (32, 1) if case.startswith("load") else (args.batch, args.threads)
-        rounds = [(ours(case, args, batch, threads), theirs(case, args, batch, threads)) for _ in range(args.rounds)]
+        loads = case.startswith("load")
+        setting = (32, 1, args.steps or 14) if loads else (args.batch, args.threads, args.steps or 3)
+        rounds = [(ours(case, args, *setting), theirs(case, args, *setting)) for _ in range(args.rounds)]
         print(f"{case:<10}{median(o[0] for o, t in rounds):>10.4f}{median(t[0] for o, t in rounds):>11.4f}"
               f"{median(t[0] / o[0] for o, t in rounds):>8.2f}{max(o[1] for o, t in rounds):>10.0f}"
               f"{max(t[1] for o, t in rounds):>13.0f}", flush=True)

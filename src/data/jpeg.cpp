@@ -1,8 +1,6 @@
 #include "data/jpeg.h"
 
 #include <jerror.h>
-#include <jpeglib.h>
-#include <stdio.h>  // jpeglib.h wants FILE
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +10,7 @@
 
 #include "base/error.h"
 #include "data/image.h"
+#include "data/jpeg_scan.h"
 
 namespace beit {
 namespace {
@@ -20,6 +19,7 @@ struct JpegErrors {
   jpeg_error_mgr manager;  // first: libjpeg hands back its address
   std::jmp_buf caller;
   char text[JMSG_LENGTH_MAX];
+  bool scan_gave_up;
 };
 
 [[noreturn]] void on_error(j_common_ptr info) {
@@ -31,6 +31,12 @@ struct JpegErrors {
 // libjpeg would go on with grey where the file ends too early. Other warnings it shares with Pillow: they pass.
 void on_message(j_common_ptr info, int level) {
   if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
+}
+
+[[noreturn]] void on_scan_giving_up(j_decompress_ptr info) {
+  auto* errors = reinterpret_cast<JpegErrors*>(info->err);
+  errors->scan_gave_up = true;
+  std::longjmp(errors->caller, 1);
 }
 
 // A few bytes can state another scan of the whole picture: a small file would decode for hours.
@@ -97,6 +103,7 @@ class JpegFile::Reader {
     info_.scale_num = eighths;
     info_.scale_denom = 8;
     jpeg_start_decompress(&info_);
+    if (!errors_.scan_gave_up) scan_.take_over(&info_, on_scan_giving_up);
     if (width < info_.output_width) jpeg_crop_scanline(&info_, &left, &width);
     return true;
   }
@@ -114,6 +121,8 @@ class JpegFile::Reader {
   }
 
   bool fresh() const { return fresh_; }
+  /// What failed goes through libjpeg's own decoder the next time.
+  bool scan_gave_up() const { return errors_.scan_gave_up; }
   int64_t height() const { return info_.image_height; }
   int64_t width() const { return info_.image_width; }
   bool is_cmyk() const { return info_.num_components == 4; }
@@ -124,6 +133,7 @@ class JpegFile::Reader {
   jpeg_decompress_struct info_{};
   JpegErrors errors_{};
   jpeg_progress_mgr progress_{};
+  JpegScan scan_;
   bool fresh_ = false;  // the header is read, and nothing after it
 };
 
@@ -161,7 +171,14 @@ DecodedPart JpegFile::decode(const Box& part, unsigned eighths) {
               part.top + part.height <= reader_->height() && part.left + part.width <= reader_->width(),
           "{}: expected a part within {} x {}, got {} x {} from {}, {} on", name_, reader_->height(), reader_->width(),
           part.height, part.width, part.top, part.left);
-  if (!reader_->fresh() && !reader_->read_header()) damaged();
+  std::optional<DecodedPart> decoded = try_decode(part, eighths);
+  if (!decoded && reader_->scan_gave_up()) decoded = try_decode(part, eighths);
+  if (!decoded) damaged();
+  return *std::move(decoded);
+}
+
+std::optional<DecodedPart> JpegFile::try_decode(const Box& part, unsigned eighths) {
+  if (!reader_->fresh() && !reader_->read_header()) return std::nullopt;
   const auto down = [&](int64_t at) { return static_cast<unsigned>(at * eighths / 8); };
   const auto up = [&](int64_t at, int64_t most) {
     return static_cast<unsigned>((std::min(at, most) * eighths + 7) / 8);
@@ -172,16 +189,16 @@ DecodedPart JpegFile::decode(const Box& part, unsigned eighths) {
   const unsigned bottom = up(part.top + part.height, reader_->height());
   unsigned left = down(std::max<int64_t>(0, part.left - kMargin));
   unsigned width = up(part.left + part.width + kMargin, reader_->width()) - left;
-  if (!reader_->start(eighths, left, width)) damaged();
+  if (!reader_->start(eighths, left, width)) return std::nullopt;
 
   DecodedPart decoded{torch::empty({bottom - top, width, 3}, torch::kUInt8), eighths / 8.0, top, left};
   auto* pixels = decoded.pixels_HWC.mutable_data_ptr<uint8_t>();
   if (reader_->is_cmyk()) {
     std::vector<uint8_t> cmyk(size_t{bottom - top} * width * 4);
-    if (!reader_->read_rows(top, bottom - top, cmyk.data())) damaged();
+    if (!reader_->read_rows(top, bottom - top, cmyk.data())) return std::nullopt;
     cmyk_to_rgb(cmyk, pixels);
   } else if (!reader_->read_rows(top, bottom - top, pixels)) {
-    damaged();
+    return std::nullopt;
   }
   return decoded;
 }

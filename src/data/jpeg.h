@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -44,6 +45,7 @@ class JpegFile {
   class Reader;
   [[noreturn]] void damaged() const;
   DecodedPart decode(const Box& part, unsigned eighths);
+  std::optional<DecodedPart> try_decode(const Box& part, unsigned eighths);
 
   std::unique_ptr<Reader> reader_;
   std::string name_;
