@@ -127,11 +127,7 @@ Step load(const CaseOptions& options, Decoding decoding) {
       batch = loader->next();
     }
     const LoaderTimes now = loader->times();
-    const double images = static_cast<double>(now.images - before.images) / 1e6;
-    (*counters)["read_us"] = (now.read_s - before.read_s) / images;
-    (*counters)["decode_us"] = (now.decode_s - before.decode_s) / images;
-    (*counters)["resize_us"] = (now.resize_s - before.resize_s) / images;
-    (*counters)["rest_us"] = (now.rest_s - before.rest_s) / images;
+    for (const auto& [stage, us] : now.us_per_image(before)) (*counters)[fmt::format("{}_us", stage)] = us;
     before = now;
   };
 }

@@ -47,10 +47,8 @@ struct DataBench {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     const LoaderTimes after = loader.times();
 
-    const auto us_per_image = [&](double LoaderTimes::*stage) {
-      return 1e6 * (after.*stage - before.*stage) /
-             static_cast<double>(std::max<int64_t>(1, after.images - before.images));
-    };
+    nlohmann::ordered_json us_per_image;
+    for (const auto& [stage, us] : after.us_per_image(before)) us_per_image[stage] = us;
     const nlohmann::ordered_json line{
         {"transform", views.transform},
         {"image_size", views.image_size},
@@ -60,11 +58,7 @@ struct DataBench {
         {"batches", batches},
         {"damaged_images", loader.damaged()},
         {"images_per_s", static_cast<double>(after.images - before.images) / seconds.count()},
-        {"us_per_image",
-         {{"read", us_per_image(&LoaderTimes::read_s)},
-          {"decode", us_per_image(&LoaderTimes::decode_s)},
-          {"resize", us_per_image(&LoaderTimes::resize_s)},
-          {"rest", us_per_image(&LoaderTimes::rest_s)}}}};
+        {"us_per_image", us_per_image}};
     fmt::print("{}\n", line.dump());
   }
 };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "data/color_jitter.h"
 #include "data/image.h"
 #include "data/pixel_rows.h"
 
@@ -17,26 +18,21 @@ constexpr double kMinAspect = 3.0 / 4.0, kMaxAspect = 4.0 / 3.0;
 
 int64_t rounded(double x) { return static_cast<int64_t>(std::nearbyint(x)); }  // half to even
 
-std::span<uint8_t> bytes_of(const torch::Tensor& pixels_HWC, const char* where, double factor) {
-  require_pixels(pixels_HWC, where);
-  require(factor >= 0.0, "{}: expected a factor of at least 0, got {}", where, factor);
-  return {pixels_HWC.mutable_data_ptr<uint8_t>(), static_cast<size_t>(pixels_HWC.numel())};
-}
-
-int32_t grey(const uint8_t* pixel) { return (pixel[0] * 19595 + pixel[1] * 38470 + pixel[2] * 7471 + 0x8000) >> 16; }
-
 // Pillow's Image.blend: float32, cut off, not rounded.
 uint8_t blend(int32_t plain, int32_t value, float factor) {
   const float mixed = static_cast<float>(plain) + factor * static_cast<float>(value - plain);
   return static_cast<uint8_t>(std::clamp(mixed, 0.0F, 255.0F));
 }
 
-void blend_with_constant(std::span<uint8_t> bytes, int32_t plain, double factor) {
-  std::array<uint8_t, 256> table{};
-  for (int32_t value = 0; value < 256; ++value) {
-    table[static_cast<size_t>(value)] = blend(plain, value, static_cast<float>(factor));
-  }
-  for (uint8_t& byte : bytes) byte = table[byte];
+void require_factor(double factor, const char* where) {
+  require(factor >= 0.0, "{}: expected a factor of at least 0, got {}", where, factor);
+}
+
+void adjust_(const torch::Tensor& pixels_HWC, ColorChange change, double factor, const char* where) {
+  require_pixels(pixels_HWC, where);
+  require_factor(factor, where);
+  const Box whole{0, 0, pixels_HWC.size(0), pixels_HWC.size(1)};
+  apply_jitter_(pixels_HWC, {{{change, factor}}}, whole, whole);
 }
 
 }  // namespace
@@ -65,32 +61,26 @@ Box random_resized_crop(const ImageSize& image, double min_area, double max_area
 }
 
 void adjust_brightness_(const torch::Tensor& pixels_HWC, double factor) {
-  blend_with_constant(bytes_of(pixels_HWC, "brightness", factor), 0, factor);
+  adjust_(pixels_HWC, ColorChange::kBrightness, factor, "brightness");
 }
 
 void adjust_contrast_(const torch::Tensor& pixels_HWC, double factor) {
-  const auto bytes = bytes_of(pixels_HWC, "contrast", factor);
-  int64_t sum = 0;
-  for (size_t i = 0; i < bytes.size(); i += 3) sum += grey(&bytes[i]);
-  const double mean = static_cast<double>(sum) / static_cast<double>(bytes.size() / 3);
-  blend_with_constant(bytes, static_cast<int32_t>(mean + 0.5), factor);
+  adjust_(pixels_HWC, ColorChange::kContrast, factor, "contrast");
 }
 
 void adjust_saturation_(const torch::Tensor& pixels_HWC, double factor) {
-  const auto bytes = bytes_of(pixels_HWC, "saturation", factor);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const int32_t plain = grey(&bytes[i]);
-    for (size_t c = 0; c < 3; ++c) bytes[i + c] = blend(plain, bytes[i + c], static_cast<float>(factor));
-  }
+  adjust_(pixels_HWC, ColorChange::kSaturation, factor, "saturation");
 }
 
 void adjust_sharpness_(const torch::Tensor& pixels_HWC, double factor) {
-  const auto bytes = bytes_of(pixels_HWC, "sharpness", factor);
+  require_pixels(pixels_HWC, "sharpness");
+  require_factor(factor, "sharpness");
   const int64_t height = pixels_HWC.size(0), row_bytes = pixels_HWC.size(1) * 3;
-  const std::vector<uint8_t> source(bytes.begin(), bytes.end());
+  auto* bytes = pixels_HWC.mutable_data_ptr<uint8_t>();
+  const std::vector<uint8_t> source(bytes, bytes + pixels_HWC.numel());
   for (int64_t y = 1; y < height - 1; ++y) {
     const uint8_t* row = source.data() + y * row_bytes;
-    uint8_t* out = bytes.data() + y * row_bytes;
+    uint8_t* out = bytes + y * row_bytes;
     for (int64_t i = 3; i < row_bytes - 3; ++i) {
       const auto three = [&](const uint8_t* at) { return at[-3] + at[0] + at[3]; };
       const int32_t sum = three(row + i - row_bytes) + three(row + i) + three(row + i + row_bytes) + 4 * row[i];

@@ -48,8 +48,7 @@ void halve(const uint8_t* in, int64_t in_bytes, const Box& window, uint8_t* out)
 torch::Tensor resize_bilinear(const torch::Tensor& pixels_HWC, const ImageSize& size, const Box& window) {
   require_pixels(pixels_HWC, "resize_bilinear");
   require_size(size.height, size.width, "resize_bilinear");
-  require(window.top >= 0 && window.left >= 0 && window.height > 0 && window.width > 0 &&
-              window.top <= size.height - window.height && window.left <= size.width - window.width,
+  require(contains(whole_of(size), window) && !window.is_empty(),
           "resize_bilinear: expected a window within {} x {}, got top {} left {} of {} x {}", size.height, size.width,
           window.top, window.left, window.height, window.width);
   const int64_t height = pixels_HWC.size(0), width = pixels_HWC.size(1), in_bytes = width * 3;

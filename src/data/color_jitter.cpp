@@ -37,11 +37,6 @@ std::pair<Steps, Steps> around_contrast(const ColorJitter& jitter) {
   return {all.first(before), all.subspan(before)};
 }
 
-bool holds(const Box& outer, const Box& inner) {
-  return inner.height > 0 && inner.width > 0 && inner.top >= outer.top && inner.left >= outer.left &&
-         inner.top + inner.height <= outer.top + outer.height && inner.left + inner.width <= outer.left + outer.width;
-}
-
 }  // namespace
 
 ColorJitter draw_color_jitter(double strength, Random& random) {
@@ -58,7 +53,7 @@ ColorJitter draw_color_jitter(double strength, Random& random) {
 
 void apply_jitter_(const torch::Tensor& pixels_HWC, const ColorJitter& jitter, const Box& part, const Box& whole) {
   require_pixels(pixels_HWC, "colour jitter");
-  require(holds({0, 0, pixels_HWC.size(0), pixels_HWC.size(1)}, whole) && holds(whole, part),
+  require(contains({0, 0, pixels_HWC.size(0), pixels_HWC.size(1)}, whole) && contains(whole, part) && !part.is_empty(),
           "colour jitter: expected a part of {} x {} within {} x {} pixels, got {} x {} of {} x {}", whole.height,
           whole.width, pixels_HWC.size(0), pixels_HWC.size(1), part.height, part.width, whole.height, whole.width);
   if (jitter.steps.empty()) return;
@@ -73,9 +68,10 @@ void apply_jitter_(const torch::Tensor& pixels_HWC, const ColorJitter& jitter, c
     uint8_t* row = pixels + y * row_bytes + whole.left * 3;
     kernels.split(row, whole.width, planes.data());
     apply(before, planes.data(), whole.width, 0);
-    grey_sum += kernels.grey_sum(planes.data(), whole.width);
+    if (!after.empty()) grey_sum += kernels.grey_sum(planes.data(), whole.width);
     if (!before.empty() && y >= part.top && y < part.top + part.height) kernels.join(planes.data(), whole.width, row);
   }
+  if (after.empty()) return;
   const int32_t grey = mean_of(grey_sum, whole.height * whole.width);
   for (int64_t y = part.top; y < part.top + part.height; ++y) {
     uint8_t* row = pixels + y * row_bytes + part.left * 3;

@@ -1,5 +1,5 @@
 // Colour jitter as a draw and its application, so that only those pixels are changed that a view shows. The bytes are
-// those of adjust_brightness_(), adjust_contrast_() and adjust_saturation_() (data/augment.h).
+// those of Pillow's ImageEnhance, step by step.
 #pragma once
 
 #include <torch/torch.h>

@@ -12,22 +12,14 @@
 #include "data/webp.h"
 
 namespace beit {
-namespace {
-
-bool has_at(std::span<const uint8_t> bytes, size_t offset, std::string_view text) {
-  return bytes.size() >= offset + text.size() &&
-         std::equal(text.begin(), text.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset),
-                    [](char a, uint8_t b) { return static_cast<uint8_t>(a) == b; });
-}
-
-}  // namespace
 
 ImageFormat image_format(std::span<const uint8_t> bytes) {
-  if (has_at(bytes, 0, "\xff\xd8\xff")) return ImageFormat::kJpeg;
-  if (has_at(bytes, 0, "\x89PNG\r\n\x1a\n")) return ImageFormat::kPng;
-  if (has_at(bytes, 0, "RIFF") && has_at(bytes, 8, "WEBP")) return ImageFormat::kWebp;
-  if (has_at(bytes, 0, "GIF87a") || has_at(bytes, 0, "GIF89a")) return ImageFormat::kGif;
-  if (has_at(bytes, 0, "BM")) return ImageFormat::kBmp;
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.starts_with("\xff\xd8\xff")) return ImageFormat::kJpeg;
+  if (text.starts_with("\x89PNG\r\n\x1a\n")) return ImageFormat::kPng;
+  if (text.size() >= 12 && text.starts_with("RIFF") && text.substr(8, 4) == "WEBP") return ImageFormat::kWebp;
+  if (text.starts_with("GIF87a") || text.starts_with("GIF89a")) return ImageFormat::kGif;
+  if (text.starts_with("BM")) return ImageFormat::kBmp;
   return ImageFormat::kUnknown;
 }
 

@@ -154,7 +154,7 @@ void JpegFile::damaged() const {
   fail("{}: expected a whole JPEG image, got: {}; it is damaged or truncated", name_, reader_->error());
 }
 
-torch::Tensor JpegFile::decode() { return decode({0, 0, reader_->height(), reader_->width()}).pixels_HWC; }
+torch::Tensor JpegFile::decode() { return decode(whole_of(size())).pixels_HWC; }
 
 DecodedPart JpegFile::decode(const Box& part) { return decode(part, 8U); }
 
@@ -167,8 +167,7 @@ DecodedPart JpegFile::decode(const Box& part, const ImageSize& at_least) {
 }
 
 DecodedPart JpegFile::decode(const Box& part, unsigned eighths) {
-  require(part.top >= 0 && part.left >= 0 && part.height > 0 && part.width > 0 &&
-              part.top + part.height <= reader_->height() && part.left + part.width <= reader_->width(),
+  require(contains(whole_of(size()), part) && !part.is_empty(),
           "{}: expected a part within {} x {}, got {} x {} from {}, {} on", name_, reader_->height(), reader_->width(),
           part.height, part.width, part.top, part.left);
   std::optional<DecodedPart> decoded = try_decode(part, eighths);

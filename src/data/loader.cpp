@@ -96,7 +96,9 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
   epoch_ = static_cast<uint64_t>(epoch);
   const auto order = sampler_.order(epoch);
   order_ = rank_part(order, options_.rank, options_.ranks);
-  streams_ = rank_part(streams_of(order, dataset_.size()), options_.rank, options_.ranks);
+  streams_ = options_.order.weights.empty()
+                 ? order_
+                 : rank_part(streams_of(order, dataset_.size()), options_.rank, options_.ranks);
   slots_.clear();
   first_slot_ = first_batch;
   next_sample_ = first_batch * rows();

@@ -74,8 +74,7 @@ MixedBatch mix_batch(const torch::Tensor& images_BCHW, const torch::Tensor& labe
             least.item<int64_t>(), most.item<int64_t>());
   }
   const Box& box = mix.box;
-  require(box.top >= 0 && box.left >= 0 && box.height >= 0 && box.width >= 0 &&
-              box.top + box.height <= images_BCHW.size(2) && box.left + box.width <= images_BCHW.size(3),
+  require(contains({0, 0, images_BCHW.size(2), images_BCHW.size(3)}, box),
           "mixup: expected a box within {} x {}, got top {} left {} of {} x {}", images_BCHW.size(2),
           images_BCHW.size(3), box.top, box.left, box.height, box.width);
 
@@ -84,7 +83,7 @@ MixedBatch mix_batch(const torch::Tensor& images_BCHW, const torch::Tensor& labe
   targets_BK.scatter_(1, labels_B.unsqueeze(1), 1.0 - smoothing + off);
   if (mix.share == 1.0) return {images_BCHW, targets_BK};
   targets_BK = targets_BK * mix.share + targets_BK.flip(0) * (1.0 - mix.share);
-  if (box.height == 0 || box.width == 0) {
+  if (box.is_empty()) {
     return {images_BCHW * mix.share + images_BCHW.flip(0).mul_(1.0 - mix.share), targets_BK};
   }
   auto mixed_BCHW = images_BCHW.clone();

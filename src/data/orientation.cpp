@@ -20,8 +20,7 @@ Bytes part(Bytes bytes, size_t offset, size_t count) {
 }
 
 bool starts_with(Bytes bytes, std::string_view text) {
-  return bytes.size() >= text.size() && std::equal(text.begin(), text.end(), bytes.begin(),
-                                                   [](char a, uint8_t b) { return static_cast<uint8_t>(a) == b; });
+  return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()).starts_with(text);
 }
 
 // A number of 1 to 4 bytes; 0 beyond the end.

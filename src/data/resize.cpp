@@ -168,8 +168,7 @@ void require_output(const ImageSize& size) {
 torch::Tensor resize(const torch::Tensor& pixels_HWC, const Box& box, const ImageSize& size, Filter filter) {
   require_pixels(pixels_HWC, "resize");
   require_output(size);
-  require(box.top >= 0 && box.left >= 0 && box.height > 0 && box.width > 0 &&
-              box.top <= pixels_HWC.size(0) - box.height && box.left <= pixels_HWC.size(1) - box.width,
+  require(contains({0, 0, pixels_HWC.size(0), pixels_HWC.size(1)}, box) && !box.is_empty(),
           "resize: expected a box within {} x {}, got top {} left {} of {} x {}", pixels_HWC.size(0),
           pixels_HWC.size(1), box.top, box.left, box.height, box.width);
   return resize_to_pixels(pixels_HWC, cut_of(region_of(box), size), filter);
@@ -195,8 +194,8 @@ Box source_of(const Cut& cut, Filter filter) {
 
 Cut evaluation_cut(const ImageSize& image, const ImageSize& size) {
   require_output(size);
-  const Box whole{0, 0, image.height, image.width};
-  if (size == image) return cut_of(region_of(whole), size);
+  const Region whole = region_of(whole_of(image));
+  if (size == image) return cut_of(whole, size);
   const double kept = std::min(size.height, size.width) < 384 ? 0.875 : 1.0;
   ImageSize scaled{static_cast<int64_t>(static_cast<double>(size.height) / kept),
                    static_cast<int64_t>(static_cast<double>(size.width) / kept)};
@@ -208,7 +207,7 @@ Cut evaluation_cut(const ImageSize& image, const ImageSize& size) {
   const auto centered = [](int64_t all, int64_t part) {  // half to even
     return static_cast<int64_t>(std::nearbyint(static_cast<double>(all - part) / 2.0));
   };
-  return {region_of(whole),
+  return {whole,
           scaled,
           {centered(scaled.height, size.height), centered(scaled.width, size.width), size.height, size.width}};
 }

@@ -1,8 +1,11 @@
 // Where the time of loading goes.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
+#include <utility>
 
 namespace beit {
 
@@ -21,6 +24,15 @@ struct LoaderTimes {
     rest_s += other.rest_s;
     images += other.images;
     return *this;
+  }
+
+  /// The time since `earlier`, by stage, in microseconds an image loaded since.
+  std::array<std::pair<const char*, double>, 4> us_per_image(const LoaderTimes& earlier) const {
+    const double scale = 1e6 / static_cast<double>(std::max<int64_t>(1, images - earlier.images));
+    return {{{"read", scale * (read_s - earlier.read_s)},
+             {"decode", scale * (decode_s - earlier.decode_s)},
+             {"resize", scale * (resize_s - earlier.resize_s)},
+             {"rest", scale * (rest_s - earlier.rest_s)}}};
   }
 };
 

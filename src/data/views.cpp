@@ -55,7 +55,7 @@ std::vector<torch::Tensor> planes_of(EncodedImage& image, const CropDraw& crop, 
     if (sizes[i] != sizes[i - 1]) view_pixels += area(sizes[i]);
   }
 
-  const Box whole{0, 0, image.size().height, image.size().width};
+  const Box whole = whole_of(image.size());
   const bool wants_whole = !fast && !jitter.steps.empty();  // whose mean grey contrast takes
   const DecodedPart part = fast ? image.decode(source, at_least) : image.decode(wants_whole ? whole : source);
   for (Cut& cut : cuts) {

@@ -100,12 +100,9 @@ Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const D
   }
   if (!key.empty()) require_writable(choice.teacher_cache);
   if (teacher_->standardised()) {
-    Loader loader(images, evaluation_transform(model),
-                  {.batch_size = kBatch,
-                   .workers = data.workers,
-                   .drop_last = false,
-                   .apply_orientation = data.apply_orientation,
-                   .on_damage = OnDamage::kSkip});
+    LoaderOptions loading = evaluation_loading(data, kBatch, OnDamage::kSkip);
+    loading.order.shuffle = Shuffle::kFull;
+    Loader loader(images, evaluation_transform(model), loading);
     loader.start(/*epoch=*/0);
     ChannelMoments moments(width_);
     for (int64_t seen = 0; seen < std::min(images.size(), kStatisticsImages); seen += kBatch) {
