@@ -1,9 +1,10 @@
 #include "data/jpeg.h"
 
 #include <jerror.h>
+#include <jpeglib.h>
+#include <stdio.h>  // jpeglib.h wants FILE
 
 #include <algorithm>
-#include <cmath>
 #include <csetjmp>
 #include <string>
 #include <vector>
@@ -43,8 +44,9 @@ void on_message(j_common_ptr info, int level) {
 constexpr int kMostScans = 200;
 void on_progress(j_common_ptr info) {
   if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number > kMostScans) {
-    info->err->msg_code = JERR_BAD_PROGRESSION;
-    on_error(info);
+    auto* errors = reinterpret_cast<JpegErrors*>(info->err);
+    std::snprintf(errors->text, sizeof(errors->text), "more than %d scans", kMostScans);
+    std::longjmp(errors->caller, 1);
   }
 }
 
@@ -121,7 +123,7 @@ class JpegFile::Reader {
   }
 
   bool fresh() const { return fresh_; }
-  /// What failed goes through libjpeg's own decoder the next time.
+  /// From then on the image goes through libjpeg's own decoder.
   bool scan_gave_up() const { return errors_.scan_gave_up; }
   int64_t height() const { return info_.image_height; }
   int64_t width() const { return info_.image_width; }
@@ -151,7 +153,8 @@ JpegFile& JpegFile::operator=(JpegFile&&) noexcept = default;
 ImageSize JpegFile::size() const { return {reader_->height(), reader_->width()}; }
 
 void JpegFile::damaged() const {
-  fail("{}: expected a whole JPEG image, got: {}; it is damaged or truncated", name_, reader_->error());
+  fail("{}: expected a whole JPEG image, got: {}; it is damaged, truncated or of a rare kind: fetch or convert it",
+       name_, reader_->error());
 }
 
 torch::Tensor JpegFile::decode() { return decode(whole_of(size())).pixels_HWC; }
@@ -170,8 +173,9 @@ DecodedPart JpegFile::decode(const Box& part, unsigned eighths) {
   require(contains(whole_of(size()), part) && !part.is_empty(),
           "{}: expected a part within {} x {}, got {} x {} from {}, {} on", name_, reader_->height(), reader_->width(),
           part.height, part.width, part.top, part.left);
+  const bool gave_up = reader_->scan_gave_up();
   std::optional<DecodedPart> decoded = try_decode(part, eighths);
-  if (!decoded && reader_->scan_gave_up()) decoded = try_decode(part, eighths);
+  if (!decoded && reader_->scan_gave_up() != gave_up) decoded = try_decode(part, eighths);
   if (!decoded) damaged();
   return *std::move(decoded);
 }

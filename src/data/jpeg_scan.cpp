@@ -1,10 +1,24 @@
 #include "data/jpeg_scan.h"
 
+#include <stdio.h>  // jpeglib.h wants FILE
+
+#if __has_include(<jpegint.h>)
+#define JPEG_INTERNALS
+#endif
+#include <jpeglib.h>
+
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cstdint>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 namespace beit {
+
+#ifdef JPEG_INTERNALS
+
 namespace {
 
 // The order in which a block's coefficients come. What a damaged block has beyond them goes to the last.
@@ -24,30 +38,80 @@ int extended(int bits, int size) { return bits < (1 << (size - 1)) ? bits - (1 <
 
 }  // namespace
 
-void JpegScan::take_over(j_decompress_ptr info, GiveUp give_up) {
-  if (info->progressive_mode || info->arith_code || info->data_precision != 8 || info->inputctl->has_multiple_scans ||
-      info->comps_in_scan != info->num_components) {
-    return;
+class JpegScan::Decoder {
+ public:
+  explicit Decoder(GiveUp give_up) : give_up_(give_up) {}
+
+  void start(j_decompress_ptr info);
+
+ private:
+  static constexpr int kQuickBits = 10;
+
+  /// What kQuickBits bits begin with.
+  struct Quick {
+    int16_t value;   ///< the coefficient; 0: there is none, or its bits do not all lie within
+    uint8_t symbol;  ///< zeros before the coefficient (upper half) and its bits (lower half)
+    uint8_t length;  ///< of the code, and of the coefficient's bits where its value is given; 0: no code so short
+  };
+
+  struct Table {
+    std::array<Quick, 1 << kQuickBits> quick;
+    std::array<uint8_t, 256> symbols;
+    std::array<uint32_t, 17> end;       ///< by length: what follows the last code, as 16 bits
+    std::array<int32_t, 17> symbol_of;  ///< by length: from a code to its place in symbols
+  };
+
+  struct Bits {
+    uint64_t bits = 0;  ///< the next ones, from the highest on
+    int held = 0;       ///< of them for certain: others behind them come once more with the next refill()
+    const uint8_t* next = nullptr;
+
+    void refill();
+    uint32_t peek(int count) const { return static_cast<uint32_t>(bits >> (64 - count)); }
+    void skip(int count);
+    int take_value(int size);
+  };
+
+  static void fill(Table& table, const JHUFF_TBL& codes);
+  static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW* blocks);
+  static bool decode_block(Bits& bits, const Table& dc, const Table& ac, int& last_dc, JCOEF* block);
+  static int long_symbol(Bits& bits, const Table& table);
+
+  void unstuff(const uint8_t* in, size_t size, size_t most_restarts);
+  bool decode(j_decompress_ptr info, JBLOCKROW* blocks);
+  bool restart();
+  const uint8_t* segment_end() const {
+    return bytes_.get() + (next_restart_ < restarts_.size() ? restarts_[next_restart_] : size_);
   }
+
+  GiveUp give_up_;
+  std::unique_ptr<uint8_t[]> bytes_;  ///< the scan's, without stuffed zeros and markers; zeros after them
+  size_t size_ = 0;
+  std::vector<size_t> restarts_;  ///< where markers stood in between
+  size_t next_restart_ = 0;
+  unsigned mcus_to_restart_ = 0;
+  Bits bits_;
+  std::array<int, MAX_COMPS_IN_SCAN> last_dc_{};
+  std::array<Table, NUM_HUFF_TBLS> dc_, ac_;
+};
+
+void JpegScan::Decoder::start(j_decompress_ptr info) {
   for (int i = 0; i < info->comps_in_scan; ++i) {
     const auto dc = static_cast<size_t>(info->cur_comp_info[i]->dc_tbl_no);
     const auto ac = static_cast<size_t>(info->cur_comp_info[i]->ac_tbl_no);
     fill(dc_[dc], *info->dc_huff_tbl_ptrs[dc]);
     fill(ac_[ac], *info->ac_huff_tbl_ptrs[ac]);
   }
-  unstuff(info->src->next_input_byte, info->src->bytes_in_buffer);
-  give_up_ = give_up;
-  last_dc_.fill(0);
-  next_restart_ = 0;
+  const size_t mcus = size_t{info->MCUs_per_row} * info->MCU_rows_in_scan, every = info->restart_interval;
+  unstuff(info->src->next_input_byte, info->src->bytes_in_buffer, every == 0 ? 0 : (mcus - 1) / every);
   mcus_to_restart_ = info->restart_interval;
   bits_ = {.next = bytes_.get()};
-  segment_end_ = bytes_.get() + (restarts_.empty() ? size_ : restarts_[0].at);
   info->client_data = this;
   info->entropy->decode_mcu = decode_mcu;
 }
 
 // libjpeg has checked the codes.
-void JpegScan::fill(Table& table, const JHUFF_TBL& codes) {
+void JpegScan::Decoder::fill(Table& table, const JHUFF_TBL& codes) {
   table.quick.fill({});
   std::ranges::copy(codes.huffval, table.symbols.begin());
   uint32_t code = 0;
@@ -71,10 +135,10 @@ void JpegScan::fill(Table& table, const JHUFF_TBL& codes) {
   }
 }
 
-// A byte 0xff of the data has a zero after it, a marker something else, and any number of them may stand for one.
-void JpegScan::unstuff(const uint8_t* in, size_t size) {
+// A byte 0xff of the data has a zero after it, a marker something else, and any number of them may stand for one. Ends
+// where something else stands than a whole image has.
+void JpegScan::Decoder::unstuff(const uint8_t* in, size_t size, size_t most_restarts) {
   bytes_ = std::make_unique_for_overwrite<uint8_t[]>(size + kBeyond);
-  restarts_.clear();
   const uint8_t* const end = in + size;
   uint8_t* out = bytes_.get();
   while (in < end) {
@@ -82,11 +146,13 @@ void JpegScan::unstuff(const uint8_t* in, size_t size) {
     out = std::copy(in, mark == nullptr ? end : mark, out);
     if (mark == nullptr) break;
     in = std::find_if(mark, end, [](uint8_t byte) { return byte != 0xff; });
-    if (in == end || (*in != 0 && (*in < JPEG_RST0 || *in > JPEG_RST0 + 7))) break;
+    if (in == end) break;
     if (*in == 0) {
       *out++ = 0xff;
+    } else if (restarts_.size() < most_restarts && *in == JPEG_RST0 + restarts_.size() % 8) {
+      restarts_.push_back(static_cast<size_t>(out - bytes_.get()));
     } else {
-      restarts_.push_back({static_cast<size_t>(out - bytes_.get()), *in - JPEG_RST0});
+      break;
     }
     ++in;
   }
@@ -94,7 +160,7 @@ void JpegScan::unstuff(const uint8_t* in, size_t size) {
   std::fill_n(out, kBeyond, uint8_t{0});
 }
 
-[[gnu::always_inline]] inline void JpegScan::Bits::refill() {
+[[gnu::always_inline]] inline void JpegScan::Decoder::Bits::refill() {
   uint64_t more = 0;
   std::memcpy(&more, next, sizeof(more));
   if constexpr (std::endian::native == std::endian::little) more = __builtin_bswap64(more);
@@ -103,19 +169,19 @@ void JpegScan::unstuff(const uint8_t* in, size_t size) {
   held |= 56;
 }
 
-[[gnu::always_inline]] inline void JpegScan::Bits::skip(int count) {
+[[gnu::always_inline]] inline void JpegScan::Decoder::Bits::skip(int count) {
   bits <<= count;
   held -= count;
 }
 
-[[gnu::always_inline]] inline int JpegScan::Bits::take_value(int size) {
+[[gnu::always_inline]] inline int JpegScan::Decoder::Bits::take_value(int size) {
   const int value = extended(static_cast<int>(peek(size)), size);
   skip(size);
   return value;
 }
 
 // -1: no such code.
-int JpegScan::long_symbol(Bits& bits, const Table& table) {
+int JpegScan::Decoder::long_symbol(Bits& bits, const Table& table) {
   const uint32_t next = bits.peek(kMostCodeBits);
   for (int length = kQuickBits + 1; length <= kMostCodeBits; ++length) {
     const auto l = static_cast<size_t>(length);
@@ -127,15 +193,14 @@ int JpegScan::long_symbol(Bits& bits, const Table& table) {
   return -1;
 }
 
-[[gnu::always_inline]] inline bool JpegScan::decode_block(Bits& bits, const Table& dc, const Table& ac, int& last_dc,
-                                                          JCOEF* block) {
+[[gnu::always_inline]] inline bool JpegScan::Decoder::decode_block(Bits& bits, const Table& dc, const Table& ac,
+                                                                   int& last_dc, JCOEF* block) {
   bits.refill();
   const Quick first = dc.quick[bits.peek(kQuickBits)];
+  bits.skip(first.length);
   if (first.value != 0) {
-    bits.skip(first.length);
     last_dc += first.value;
   } else {
-    bits.skip(first.length);
     const int size = first.length > 0 ? first.symbol : long_symbol(bits, dc);
     if (size < 0) return false;
     if (size > 0) last_dc += bits.take_value(size);
@@ -172,19 +237,20 @@ int JpegScan::long_symbol(Bits& bits, const Table& table) {
   return true;
 }
 
-boolean JpegScan::decode_mcu(j_decompress_ptr info, JBLOCKROW* blocks) {
-  auto* scan = static_cast<JpegScan*>(info->client_data);
-  if (!scan->decode(info, blocks)) scan->give_up_(info);
+boolean JpegScan::Decoder::decode_mcu(j_decompress_ptr info, JBLOCKROW* blocks) {
+  auto* decoder = static_cast<Decoder*>(info->client_data);
+  if (!decoder->decode(info, blocks)) decoder->give_up_(info);
   return TRUE;
 }
 
 // The next minimum coded unit: a few blocks of each component, all zeros so far. None: it is not wanted.
-bool JpegScan::decode(j_decompress_ptr info, JBLOCKROW* blocks) {
+bool JpegScan::Decoder::decode(j_decompress_ptr info, JBLOCKROW* blocks) {
   if (info->restart_interval > 0 && mcus_to_restart_-- == 0) {
     if (!restart()) return false;
     mcus_to_restart_ = info->restart_interval - 1;
   }
   Bits bits = bits_;
+  const uint8_t* const end = segment_end();
   for (int i = 0; i < info->blocks_in_MCU; ++i) {
     const int in_scan = info->MCU_membership[i];
     const jpeg_component_info& component = *info->cur_comp_info[in_scan];
@@ -194,20 +260,36 @@ bool JpegScan::decode(j_decompress_ptr info, JBLOCKROW* blocks) {
                       blocks != nullptr ? *blocks[i] : unwanted)) {
       return false;
     }
-    if ((bits.next - segment_end_) * 8 > bits.held) return false;
+    if ((bits.next - end) * 8 > bits.held) return false;
   }
   bits_ = bits;
   return true;
 }
 
-bool JpegScan::restart() {
-  if (next_restart_ == restarts_.size() || restarts_[next_restart_].number != static_cast<int>(next_restart_ % 8)) {
-    return false;
-  }
-  bits_ = {.next = bytes_.get() + restarts_[next_restart_++].at};
-  segment_end_ = bytes_.get() + (next_restart_ < restarts_.size() ? restarts_[next_restart_].at : size_);
+bool JpegScan::Decoder::restart() {
+  if (next_restart_ == restarts_.size()) return false;
+  bits_ = {.next = bytes_.get() + restarts_[next_restart_++]};
   last_dc_.fill(0);
   return true;
 }
+
+void JpegScan::take_over(j_decompress_ptr info, GiveUp give_up) {
+  const bool sequential = !info->progressive_mode && !info->arith_code && info->data_precision == 8 && info->Ss == 0 &&
+                          info->Se == DCTSIZE2 - 1;
+  if (!sequential || info->comps_in_scan != info->num_components) return;
+  decoder_ = std::make_unique<Decoder>(give_up);
+  decoder_->start(info);
+}
+
+#else
+
+class JpegScan::Decoder {};
+
+void JpegScan::take_over(j_decompress_ptr, GiveUp) {}
+
+#endif
+
+JpegScan::JpegScan() = default;
+JpegScan::~JpegScan() = default;
 
 }  // namespace beit

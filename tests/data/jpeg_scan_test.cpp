@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 #include <jerror.h>
+#include <jpeglib.h>
+#include <stdio.h>  // jpeglib.h wants FILE
 
 #include <csetjmp>
 
