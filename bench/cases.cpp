@@ -105,7 +105,7 @@ Step open(const CaseOptions& options) {
   return [=]() mutable { load_state_dict_strict(*model, read_weights(options.weights).tensors, options.weights); };
 }
 
-/// The loader as pre-training uses it, which works no further ahead than the batch that is asked for.
+/// The loader as pre-training uses it, which works one batch ahead.
 Step load(const CaseOptions& options, Decoding decoding) {
   require(!options.images.empty(), "load: expected images, got none; set --images FOLDER|TAR");
   const std::vector<std::filesystem::path> sources{options.images};
@@ -120,13 +120,13 @@ Step load(const CaseOptions& options, Decoding decoding) {
   const auto loader = std::make_shared<Loader>(
       *dataset, transform,
       LoaderOptions{.batch_size = options.batch_size, .workers = options.workers, .queued_batches = 1});
-  return [dataset, loader, counters = options.counters, epoch = int64_t{-1}, before = LoaderTimes{}]() mutable {
+  return [dataset, loader, counters = options.counters, epoch = int64_t{-1}, before = StageTimes{}]() mutable {
     std::optional<Batch> batch = epoch < 0 ? std::nullopt : loader->next();
     if (!batch) {
       loader->start(++epoch);
       batch = loader->next();
     }
-    const LoaderTimes now = loader->times();
+    const StageTimes now = loader->times();
     for (const auto& [stage, us] : now.us_per_image(before)) (*counters)[fmt::format("{}_us", stage)] = us;
     before = now;
   };

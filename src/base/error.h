@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace beit {
@@ -13,6 +14,14 @@ class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+/// What a file says, or a message that quotes it, fit for a line of a terminal: '?' for control characters.
+inline std::string on_one_line(std::string text) {
+  for (char& letter : text) {
+    if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f) letter = '?';
+  }
+  return text;
+}
 
 /// Throws Error with the formatted message.
 template <class... Args>

@@ -41,11 +41,11 @@ struct DataBench {
       }
     };
     take(kWarmUp);
-    const LoaderTimes before = loader.times();
+    const StageTimes before = loader.times();
     const auto start = std::chrono::steady_clock::now();
     take(batches);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    const LoaderTimes after = loader.times();
+    const StageTimes after = loader.times();
 
     nlohmann::ordered_json us_per_image;
     for (const auto& [stage, us] : after.us_per_image(before)) us_per_image[stage] = us;

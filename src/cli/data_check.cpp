@@ -32,12 +32,12 @@ struct DataCheck {
       const int64_t count = std::min(kPart, images.size() - first);
       const Checked part = check_images(images, first, count, data.workers);
       progress.clear();
-      for (const Damage& damage : part.damaged) fmt::print("{}\n", damage.reason);
+      for (const Damage& damage : part.damaged) fmt::print("{}\n", on_one_line(damage.reason));
       bytes += part.bytes;
       damaged += std::ssize(part.damaged);
       progress.show(first + count, fmt::format("{} damaged", damaged));
-      require(!stopped(), "data check: stopped after {} of {} images, {} of them damaged", first + count, images.size(),
-              damaged);
+      require(first + count == images.size() || !stopped(),
+              "data check: stopped after {} of {} images, {} of them damaged", first + count, images.size(), damaged);
     }
     progress.clear();
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;

@@ -47,14 +47,6 @@ std::string readable_bytes(int64_t bytes) {
   return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
 }
 
-/// What a file says, fit for a terminal.
-std::string printable_text(std::string text) {
-  for (char& letter : text) {
-    if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f) letter = '?';
-  }
-  return text;
-}
-
 /// The tensor whose name is or ends with `name`, as a checkpoint may put something before it; undefined without.
 torch::Tensor find(const TensorMap& tensors, std::string_view name) {
   for (const auto& [full, tensor] : tensors) {
@@ -196,8 +188,8 @@ std::string aligned(const Json& object) {
   for (const auto& [key, value] : object.items()) width = std::max(width, key.size());
   std::string lines;
   for (const auto& [key, value] : object.items()) {
-    std::string text = printable_text(value.is_string() ? value.get<std::string>()
-                                                        : value.dump(-1, ' ', false, Json::error_handler_t::replace));
+    std::string text = on_one_line(value.is_string() ? value.get<std::string>()
+                                                     : value.dump(-1, ' ', false, Json::error_handler_t::replace));
     if (constexpr size_t kLongest = 80; text.size() > kLongest) text = text.substr(0, kLongest) + "...";
     lines += fmt::format("  {:<{}}  {}\n", key, width, text);
   }
@@ -212,7 +204,7 @@ std::string table(const TensorMap& tensors) {
   }
   std::string lines;
   for (const auto& [name, tensor] : tensors) {
-    lines += fmt::format("  {:<{}}  {:<8}  {:<{}}  {:>13}\n", printable_text(name), name_width, dtype_name(tensor),
+    lines += fmt::format("  {:<{}}  {:<8}  {:<{}}  {:>13}\n", on_one_line(name), name_width, dtype_name(tensor),
                          shape_text(tensor), shape_width, grouped(tensor.numel()));
   }
   return lines;
@@ -228,7 +220,7 @@ std::string text_of(const Json& facts, const TensorMap& tensors) {
        {std::pair("assumed", "assumed"), std::pair("no_part_of_the_network", "no part of the network")}) {
     if (!facts.contains(part)) continue;
     text += fmt::format("\n{}\n", title);
-    for (const Json& entry : facts[part]) text += fmt::format("  {}\n", printable_text(entry.get<std::string>()));
+    for (const Json& entry : facts[part]) text += fmt::format("  {}\n", on_one_line(entry.get<std::string>()));
   }
   if (facts.contains("metadata")) text += "\nmetadata\n" + aligned(without_parts(facts["metadata"]));
   if (facts.contains("config")) text += "\nconfiguration\n" + aligned(facts["config"]);

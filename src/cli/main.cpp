@@ -49,9 +49,9 @@ void run(const std::vector<std::string>& words) {
   require(std::fflush(stdout) == 0, "standard output: expected to write, got an error; is the disk full?");
 }
 
-int report(std::string message) {
-  for (char& c : message) c = c == '\n' ? ' ' : c;
-  fmt::print(stderr, "beit: error: {}\n", message);
+int report(const std::string& message) {
+  std::fflush(stdout);  // what was printed before comes before
+  fmt::print(stderr, "beit: error: {}\n", on_one_line(message));
   return 1;
 }
 
@@ -62,7 +62,8 @@ std::string first_line(const std::string& message) { return message.substr(0, me
 }  // namespace beit
 
 int main(int argc, char** argv) {
-  constexpr const char* kOutOfMemory = "out of memory; a smaller --batch-size or fewer --workers need less";
+  constexpr const char* kOutOfMemory =
+      "out of memory; a smaller --batch-size or --count, or fewer --workers, need less";
   beit::set_up_log(/*quiet=*/false);
   try {
     beit::run({argv + 1, argv + argc});

@@ -8,6 +8,7 @@
 #include "cli/images.h"
 #include "cli/interrupt.h"
 #include "io/atomic_file.h"
+#include "io/output_folder.h"
 #include "train/progress.h"
 
 namespace beit {
@@ -47,11 +48,8 @@ struct Pack {
     const auto stopped = stop_on_signal();
     const Dataset images = open_images(data.data, "data");
     require_folder_apart(output, data.data);
-    std::error_code failed;
-    fs::create_directories(output, failed);
-    require(fs::is_directory(output), "{}: expected a folder, or a place to make one, got \"{}\"; choose another place",
-            output, failed.message());
-    require_writable(fs::path(output) / "file");
+    const OutputFolder folder(output);
+    remove_unfinished(folder.path(), pack.name + "-");
 
     pack.workers = data.workers;
     pack.seed = static_cast<uint64_t>(seed);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "data/image.h"
@@ -90,7 +92,7 @@ void apply_jitter_(const torch::Tensor& planes_CHW, const ColorJitter& jitter) {
   const int64_t pixels = planes_CHW.size(1) * planes_CHW.size(2);
   auto* planes = planes_CHW.mutable_data_ptr<uint8_t>();
   apply(before, planes, pixels, 0);
-  apply(after, planes, pixels, mean_of(row_kernels().grey_sum(planes, pixels), pixels));
+  if (!after.empty()) apply(after, planes, pixels, mean_of(row_kernels().grey_sum(planes, pixels), pixels));
 }
 
 }  // namespace beit

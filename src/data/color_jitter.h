@@ -13,7 +13,7 @@ namespace beit {
 
 enum class ColorChange { kBrightness, kContrast, kSaturation };
 
-/// In the order of their application; none: no jitter.
+/// In the order of their application, each change at most once; none: no jitter.
 struct ColorJitter {
   struct Step {
     ColorChange change;

@@ -23,39 +23,30 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kLargestFile = int64_t{1} << 30;  // bytes; no image of kMostPixels is larger
 
-// Adds the paths below `folder`, relative to the source. `above` are the folders that lead here: a link back to one of
-// them would never end.
-void list_images(const fs::path& folder, const std::string& prefix, std::vector<fs::path>& above,
-                 std::vector<std::string>& found) {
+bool is_named_tar(const fs::path& path) { return lower_case(path.extension().string()) == ".tar"; }
+
+// What lies below a folder, relative to it.
+struct Below {
+  std::vector<std::string> images, archives;
+};
+
+// `above` are the folders that lead here: a link back to one of them would never end.
+void list(const fs::path& folder, const std::string& prefix, std::vector<fs::path>& above, Below& found) {
   above.push_back(fs::canonical(folder));
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     std::error_code ignored;
+    if (name.starts_with('.')) continue;
     if (entry.is_directory(ignored)) {
       const auto real = fs::canonical(entry.path());
-      if (name.starts_with('.') || std::find(above.begin(), above.end(), real) != above.end()) continue;
-      list_images(entry.path(), prefix + name + '/', above, found);
+      if (std::ranges::find(above, real) == above.end()) list(entry.path(), prefix + name + '/', above, found);
     } else if (is_image_path(name) && !entry.is_other(ignored)) {
-      found.push_back(prefix + name);
+      found.images.push_back(prefix + name);
+    } else if (is_named_tar(name) && entry.is_regular_file(ignored)) {
+      found.archives.push_back(prefix + name);
     }
   }
   above.pop_back();
-}
-
-bool is_named_tar(const fs::path& path) { return lower_case(path.extension().string()) == ".tar"; }
-
-// Those that lie in the folder itself, sorted.
-std::vector<fs::path> archives_in(const fs::path& folder) {
-  std::vector<fs::path> archives;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    std::error_code ignored;
-    if (!name.starts_with('.') && is_named_tar(entry.path()) && entry.is_regular_file(ignored)) {
-      archives.push_back(entry.path());
-    }
-  }
-  std::ranges::sort(archives);
-  return archives;
 }
 
 std::vector<uint8_t> read_file(const std::string& path) {
@@ -108,7 +99,12 @@ class Dataset::Listing {
       if (image.label.is_name()) classes_.emplace(image.label.name, 0);
       if (image.label.number > (numbered == nullptr ? -1 : numbered->label.number)) numbered = &image;
     }
-    if (numbered != nullptr) require_no_names(*numbered);
+    if (numbered != nullptr && !classes_.empty()) {
+      dataset.two_kinds_ = two_kinds(*numbered);
+      classes_.clear();
+      for (auto& image : found_) image.label = {};
+      numbered = nullptr;
+    }
     for (auto& [name, label] : classes_) {
       label = std::ssize(dataset.classes_);
       dataset.classes_.push_back(name);
@@ -140,7 +136,8 @@ class Dataset::Listing {
   void add_path(const std::string& name) {
     const fs::path path = name;
     require(fs::exists(path),
-            "{}: expected a folder, a list, a tar archive or an image, got nothing there; check the path", name);
+            "{}: expected a folder, a list, a tar archive or an image, got nothing there; check the path{}", name,
+            name.find_first_of("*?") == std::string::npos ? "" : ", and write a pattern as 'x-{000..012}.tar'");
     if (fs::is_directory(path)) {
       add_folder(name);
     } else if (is_named_tar(path) || is_tar(path)) {  // an empty archive has no header to be told by
@@ -161,17 +158,19 @@ class Dataset::Listing {
 
   void add_folder(const std::string& name) {
     std::vector<fs::path> above;
-    std::vector<std::string> paths;
-    list_images(name, "", above, paths);
-    const auto archives = archives_in(name);
-    require(paths.empty() || archives.empty(),
+    Below below;
+    list(name, "", above, below);
+    std::ranges::sort(below.archives);
+    require(below.images.empty() || below.archives.empty(),
             "{}: expected images or tar archives, got both, such as '{}' and '{}'; give the archives by their own "
             "--data",
-            name, paths.empty() ? "" : paths.front(), archives.empty() ? "" : archives.front().filename().string());
-    for (const auto& path : paths) add({.path = joined(name, path)}, {.name = std::string(folder_name(path))}, true);
+            name, below.images.empty() ? "" : below.images.front(),
+            below.archives.empty() ? "" : below.archives.front());
+    for (const auto& path : below.images)
+      add({.path = joined(name, path)}, {.name = std::string(folder_name(path))}, true);
     std::map<std::string, std::pair<int64_t, std::set<int64_t>>> sets;  // by name: how many shards, and which are here
-    for (const auto& archive : archives) {
-      const auto index = add_archive(archive);
+    for (const auto& archive : below.archives) {
+      const auto index = add_archive(joined(name, archive));
       if (!index) continue;
       auto& [shards, here] = sets[index->name];
       require(here.empty() || shards == index->shards,
@@ -182,10 +181,13 @@ class Dataset::Listing {
       here.insert(index->shard);
     }
     for (const auto& [set, shards] : sets) {
-      require(std::ssize(shards.second) == shards.first,
-              "{}: expected all {} shards of the set {}, got {}; fetch the others or pack again, or give those that "
-              "are wanted by a pattern",
-              name, shards.first, set, shards.second.size());
+      int64_t missing = 0;
+      while (shards.second.contains(missing)) ++missing;
+      require(
+          missing == shards.first,
+          "{}: expected all {} shards of the set {}, got {}, without number {} or its index; fetch the others or pack "
+          "again, or give those that are wanted by a pattern",
+          name, shards.first, set, shards.second.size(), missing);
     }
   }
 
@@ -227,12 +229,12 @@ class Dataset::Listing {
          inner->entry.path, loose->entry.path);
   }
 
-  void require_no_names(const Found& numbered) const {
-    if (classes_.empty()) return;
+  std::string two_kinds(const Found& numbered) const {
     const auto named = std::ranges::find_if(found_, [](const Found& image) { return image.label.is_name(); });
-    fail("data: expected classes all by name or all by number, got '{}'{} and {} of {}; give one kind",
-         classes_.begin()->first, named == found_.end() ? "" : " of " + named->entry.path, numbered.label.number,
-         numbered.entry.path);
+    return fmt::format(
+        "data: expected classes all by name or all by number, got '{}'{} and {} of {}; bring the sources to one kind",
+        classes_.begin()->first, named == found_.end() ? "" : " of " + named->entry.path, numbered.label.number,
+        numbered.entry.path);
   }
 
   std::vector<Found> found_;
@@ -254,6 +256,11 @@ Dataset Dataset::open(std::span<const fs::path> sources) {
     }
   }
   return std::move(listing).dataset();
+}
+
+const std::vector<std::string>& Dataset::classes() const {
+  require(two_kinds_.empty(), "{}", two_kinds_);
+  return classes_;
 }
 
 bool Dataset::holds(const fs::path& file) const {

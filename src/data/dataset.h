@@ -23,12 +23,13 @@ namespace beit {
 ///   (shard_index.h), which is read in its place.
 /// - a folder of tar archives, or a pattern for paths of any kind (path_pattern.h).
 /// - a single image.
-/// Classes have names in all sources, and then classes of one name are one class; or numbers in all.
+/// Classes have names in all sources, and then classes of one name are one class; or numbers in all. Sources of both
+/// kinds serve where no class is asked for.
 class Dataset {
  public:
   /// Error where a source is missing, unreadable, of another kind, holds no image, has images both beside and in class
-  /// folders, or lacks shards of a packed set that it has others of; where some classes are names and some numbers;
-  /// where an archive and its index disagree; where there is no source.
+  /// folders, or lacks shards of a packed set that it has others of; where an archive and its index disagree; where
+  /// there is no source.
   static Dataset open(std::span<const std::filesystem::path> sources);
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
@@ -37,12 +38,13 @@ class Dataset {
   /// list's folder. Of an archive's image: `<archive>/<member>`.
   const std::string& path(int64_t index) const { return entry(index).path; }
 
-  /// The class's place in classes(); -1 without class.
+  /// The class's place in classes(); -1 without class, and where some classes are names and some numbers.
   int64_t label(int64_t index) const { return entry(index).label; }
 
-  /// Names, sorted bytewise; where classes are numbers, their decimal text, from 0 to the largest.
-  const std::vector<std::string>& classes() const { return classes_; }
-  bool numbered_classes() const { return numbered_classes_; }
+  /// Names, sorted bytewise; where classes are numbers, their decimal text, from 0 to the largest. Error where some are
+  /// names and some numbers.
+  const std::vector<std::string>& classes() const;
+  bool numbered_classes() const { return !classes().empty() && numbered_classes_; }
 
   /// How many sources were given, and which of them, from 0, an image is of.
   int64_t sources() const { return sources_; }
@@ -82,6 +84,7 @@ class Dataset {
   std::vector<Entry> entries_;
   std::vector<std::shared_ptr<const TarFile>> archives_;
   std::vector<std::string> classes_;
+  std::string two_kinds_;  ///< why there are no classes
   bool numbered_classes_ = false;
   int64_t sources_ = 0;
 };

@@ -75,8 +75,8 @@ std::vector<ListedImage> read_list_file(const std::filesystem::path& path) {
     if (line.empty() || (number == 1 && is_header(line))) continue;
     const auto parts = line.find('\0') == std::string_view::npos ? split(line) : std::nullopt;
     require(parts.has_value(),
-            "{}: expected the path of an image (ending {}), then a tab, comma or space and its class, got '{:.80}'",
-            where, kImageEndings, line);
+            "{}: expected the path of an image (ending {}), then a tab, comma or space and its class, got '{:.80}'{}",
+            where, kImageEndings, line, number == 1 ? "; a first line of names is path,label" : "");
     Label label = parse_label(parts->label, where);
     if (label.is_number() || label.is_name()) {
       if (first_labelled == 0) {

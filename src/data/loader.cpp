@@ -83,7 +83,7 @@ int64_t Loader::damaged() const {
   return std::ssize(damaged_);
 }
 
-LoaderTimes Loader::times() const {
+StageTimes Loader::times() const {
   const std::lock_guard lock(mutex_);
   return times_;
 }
@@ -203,7 +203,7 @@ void Loader::fill(Slot& slot, int64_t row, int64_t number, StageClock& clock) tr
   require(sample.views.size() == batch.views.size(), "loader: expected {} views, got {}", batch.views.size(),
           sample.views.size());
   for (size_t i = 0; i < batch.views.size(); ++i) copy_row(sample.views[i], batch.views[i], row);
-  clock.end(&LoaderTimes::rest_s);
+  clock.end(&StageTimes::rest_s);
   ++clock.times.images;
 } catch (...) {
   const std::lock_guard lock(mutex_);
@@ -220,7 +220,7 @@ Loader::Sample Loader::load(int64_t index, int64_t stream, const ViewOutput& out
   const int64_t tries = std::min(dataset_.size(), kMostReplacements);
   for (int64_t i = 0; i < tries; ++i) {
     const int64_t other = (first + i) % dataset_.size();
-    if (auto sample = try_load(other, other, output)) return std::move(*sample);
+    if (auto sample = try_load(other, stream, output)) return std::move(*sample);
   }
   fail("{}: expected a readable image in its place, got {} damaged ones in a row; check the data", dataset_.path(index),
        tries);
@@ -230,7 +230,7 @@ Loader::Sample Loader::load(int64_t index, int64_t stream, const ViewOutput& out
 std::optional<Loader::Sample> Loader::try_load(int64_t index, int64_t stream, const ViewOutput& output) try {
   const std::string& path = dataset_.path(index);
   const auto bytes = dataset_.read(index);
-  output.clock->end(&LoaderTimes::read_s);
+  output.clock->end(&StageTimes::read_s);
   EncodedImage image(bytes, path, options_.apply_orientation);
   try {
     return Sample{transform_(image, {epoch_, index, stream, output}), index};

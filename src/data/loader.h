@@ -30,7 +30,8 @@ using Views = std::vector<torch::Tensor>;
 struct SampleRequest {
   uint64_t epoch = 0;
   int64_t index = 0;   ///< of the image in the dataset
-  int64_t stream = 0;  ///< of its random numbers: the index, but for an image that the epoch holds again
+  int64_t stream = 0;  ///< of its random numbers: the index, but for an image that the epoch holds again; a damaged
+                       ///< image's replacement takes the stream of that
   ViewOutput output =
       {};  ///< its rows are the batch's: what is written there need not be copied. At first there are none.
 };
@@ -42,7 +43,7 @@ using Transform = std::function<Views(EncodedImage& image, const SampleRequest& 
 
 /// What happens to an image that cannot be read, decoded or transformed.
 enum class OnDamage {
-  kReplace,  ///< another image takes its place: the next readable one from a place drawn by (seed, epoch, index)
+  kReplace,  ///< another image takes its place: the next readable one from a place drawn by (seed, epoch, stream)
   kSkip,     ///< its row is left out of the batch
   kFail      ///< an Error
 };
@@ -56,7 +57,8 @@ struct LoaderOptions {
   bool apply_orientation = false;  ///< of Exif; else the pixels as they are stored
   OnDamage on_damage = OnDamage::kReplace;
   double max_damaged = 0.01;   ///< with kReplace, the largest share of damaged samples, in [0, 1]; above it, an Error
-  int64_t queued_batches = 4;  ///< held in memory at most, those in work among them; besides, one image a worker
+  int64_t queued_batches = 4;  ///< waiting or in work at most; besides, one image a worker, and until the epoch's end
+                               ///< memory of batches that were taken is kept for others, of so many and one more
   bool pin_memory = false;     ///< batches in memory from which a GPU copies while it computes; without a GPU, plain
 };
 
@@ -91,7 +93,7 @@ class Loader {
   int64_t damaged() const;
 
   /// Work since the loader was made.
-  LoaderTimes times() const;
+  StageTimes times() const;
 
  private:
   struct Slot {
@@ -140,7 +142,7 @@ class Loader {
   std::vector<Layout> layouts_;       // of the views, once a sample was made
   std::vector<torch::Tensor> spare_;  // views of former batches, for others when the caller has let go of them
   std::set<int64_t> damaged_;
-  LoaderTimes times_;
+  StageTimes times_;
 
   // Of the epoch since start(), in the order of the batches; the caller's.
   std::vector<int64_t> replaced_;

@@ -51,7 +51,11 @@ Label read_json_label(const TarFile& archive, const TarMember& member) {
   const std::string where = place_of(archive, member);
   require(member.size <= kLongestJson, "{}: expected JSON of at most {} bytes, got {}", where, kLongestJson,
           member.size);
-  const auto json = nlohmann::json::parse(text_of(archive, member), nullptr, /*allow_exceptions=*/false);
+  // What else an object says may be long; it is not kept.
+  const auto keep = [](int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
+    return depth == 0 || event != nlohmann::json::parse_event_t::key || parsed == "label" || parsed == "cls";
+  };
+  const auto json = nlohmann::json::parse(text_of(archive, member), keep, /*allow_exceptions=*/false);
   require(!json.is_discarded(), "{}: expected JSON, got other bytes", where);
   for (const char* field : {"label", "cls"}) {
     if (!json.is_object() || !json.contains(field) || json[field].is_null()) continue;

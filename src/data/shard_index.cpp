@@ -1,6 +1,8 @@
 #include "data/shard_index.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -26,14 +28,24 @@ Json read_json(const fs::path& path, int64_t archive_bytes) {
   std::error_code gone;
   const auto bytes = static_cast<int64_t>(fs::file_size(path, gone));
   std::ifstream file(path, std::ios::binary);
-  require(!gone && file.good(), "{}: expected an index that can be read, got none; check its rights", path.string());
+  require(!gone && file.good(), "{}: expected an index that can be read, got \"{}\"; check its rights, or ulimit -n",
+          path.string(), gone ? gone.message() : std::strerror(errno));
   require(bytes <= most_bytes(archive_bytes),
           "{}: expected at most {} bytes of index beside an archive of {}, got {}; pack into smaller shards",
           path.string(), most_bytes(archive_bytes), archive_bytes, bytes);
   std::string text(static_cast<size_t>(bytes), '\0');
   file.read(text.data(), bytes);
-  auto json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  // Lists within lists would take many times the file's size: they are not kept, and refused.
+  bool nested = false;
+  const auto keep = [&nested](int depth, Json::parse_event_t event, const Json&) {
+    const bool is_inner =
+        depth > 1 && (event == Json::parse_event_t::array_start || event == Json::parse_event_t::object_start);
+    nested = nested || is_inner;
+    return !is_inner;
+  };
+  auto json = Json::parse(text, keep, /*allow_exceptions=*/false);
   require(file.good() && json.is_object(), "{}: expected a JSON object, got other bytes; {}", path.string(), kRemedy);
+  require(!nested, "{}: expected lists of numbers and texts, got lists or objects within; {}", path.string(), kRemedy);
   return json;
 }
 

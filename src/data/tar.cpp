@@ -150,8 +150,9 @@ std::vector<TarMember> TarFile::members() const {
     if (std::all_of(header.begin(), header.end(), [](char byte) { return byte == '\0'; })) break;
 
     const auto stated_size = number(header, 124, 12);
-    require(checksum_holds(header) && stated_size, "{}: expected a tar header at {}, got other bytes; it is damaged",
-            name_, at);
+    const bool is_gzip = at == 0 && header[0] == '\x1f' && header[1] == '\x8b';
+    require(checksum_holds(header) && stated_size, "{}: expected a tar header at {}, got other bytes; it is {}", name_,
+            at, is_gzip ? "compressed: unpack it with gunzip" : "damaged");
     const char type = header[156];
     const bool is_extension = type == 'L' || type == 'K' || type == 'x' || type == 'g';
     const int64_t size = is_extension ? *stated_size : extension.size.value_or(*stated_size);

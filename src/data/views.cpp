@@ -11,7 +11,7 @@
 namespace beit {
 namespace {
 
-void end(const ViewOutput& output, double LoaderTimes::*stage) {
+void end(const ViewOutput& output, double StageTimes::*stage) {
   if (output.clock != nullptr) output.clock->end(stage);
 }
 
@@ -62,7 +62,7 @@ std::vector<torch::Tensor> planes_of(EncodedImage& image, const CropDraw& crop, 
     cut.region.top *= part.scale, cut.region.left *= part.scale;
     cut.region.height *= part.scale, cut.region.width *= part.scale;
   }
-  end(output, &LoaderTimes::decode_s);
+  end(output, &StageTimes::decode_s);
 
   bool jittered = jitter.steps.empty();
   if (!fast && !jittered) {
@@ -76,7 +76,7 @@ std::vector<torch::Tensor> planes_of(EncodedImage& image, const CropDraw& crop, 
       jittered = true;
     }
   }
-  end(output, &LoaderTimes::rest_s);
+  end(output, &StageTimes::rest_s);
 
   std::vector<torch::Tensor> views_CHW;
   for (size_t i = 0; i < cuts.size(); ++i) {
@@ -86,9 +86,9 @@ std::vector<torch::Tensor> planes_of(EncodedImage& image, const CropDraw& crop, 
     }
     views_CHW.push_back(
         resize_to_planes(part.pixels_HWC, part.top, part.left, cuts[i], Filter::kBicubic, crop.mirrored));
-    end(output, &LoaderTimes::resize_s);
+    end(output, &StageTimes::resize_s);
     if (!jittered) apply_jitter_(views_CHW.back(), jitter);
-    end(output, &LoaderTimes::rest_s);
+    end(output, &StageTimes::rest_s);
   }
   return views_CHW;
 }

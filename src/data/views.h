@@ -62,7 +62,8 @@ PretrainingDraw draw_pretraining(const ImageSize& image, const PretrainingViewOp
 
 /// For masked image modelling: colour jitter, then one crop, mirrored half of the time, resized to two sizes. With
 /// Decoding::kExact the jitter's contrast takes the mean grey of the whole picture. With kFast it takes that of the
-/// crop and, where the views hold fewer pixels than the crop, jitter comes after the resize (docs/NUMERICS.md).
+/// crop; where the views hold fewer pixels than the crop as it is decoded, jitter comes after the resize, and each view
+/// takes its own (docs/NUMERICS.md).
 PretrainingViews pretraining_views(EncodedImage& image, const PretrainingViewOptions& options, Random& random,
                                    const ViewOutput& output = {});
 

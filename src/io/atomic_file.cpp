@@ -76,7 +76,8 @@ class TemporaryFile {
 
 void write_file_atomically(const fs::path& path, const std::function<void(const Sink&)>& writer) {
   std::error_code ignored;  // a path that cannot be looked at fails below, with its reason
-  const fs::path target = fs::is_symlink(path, ignored) ? fs::weakly_canonical(path, ignored) : path;
+  const fs::path real = fs::is_symlink(path, ignored) ? fs::weakly_canonical(path, ignored) : path;
+  const fs::path& target = real.empty() ? path : real;  // of a pipe
   // Renaming over a device as root would replace it.
   require(!fs::exists(target, ignored) || fs::is_regular_file(target, ignored),
           "{}: expected a regular file or none, got a folder or a device; choose another place", path.string());
@@ -87,6 +88,14 @@ void write_file_atomically(const fs::path& path, const std::function<void(const 
 
 void write_file_atomically(const fs::path& path, std::string_view bytes) {
   write_file_atomically(path, [bytes](const Sink& sink) { sink(bytes); });
+}
+
+void remove_unfinished(const fs::path& folder, std::string_view prefix) {
+  std::error_code ignored;  // a file that cannot be removed costs space only
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(fmt::format(".{}", prefix)) && name.ends_with(".tmp")) fs::remove(entry.path(), ignored);
+  }
 }
 
 void require_writable(const fs::path& path) {

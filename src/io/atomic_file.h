@@ -20,6 +20,10 @@ void write_file_atomically(const std::filesystem::path& path, const std::functio
 /// The same for bytes at hand.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
+/// Removes what killed processes left in `folder` of files whose names start with `prefix`. No other process may be
+/// writing such files there.
+void remove_unfinished(const std::filesystem::path& folder, std::string_view prefix);
+
 /// Error where a file at `path` could not be written, to be found out before long work and not after it.
 void require_writable(const std::filesystem::path& path);
 

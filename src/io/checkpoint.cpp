@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "io/atomic_file.h"
 #include "io/mapped_file.h"
 
 namespace beit {
@@ -48,10 +49,7 @@ void remove_older(const fs::path& run_folder, int64_t step, int64_t keep_last) {
     fs::remove(checkpoints.begin()->second, ignored);
     checkpoints.erase(checkpoints.begin());
   }
-  for (const auto& entry : fs::directory_iterator(checkpoint_folder(run_folder), ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(fmt::format(".{}", kPrefix)) && name.ends_with(".tmp")) fs::remove(entry.path(), ignored);
-  }
+  remove_unfinished(checkpoint_folder(run_folder), kPrefix);
 }
 
 }  // namespace

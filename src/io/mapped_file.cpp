@@ -41,11 +41,7 @@ MappedFile::~MappedFile() {
 
 std::string printable(std::string_view name) {
   constexpr size_t kShown = 80;
-  std::string text = "\"" + std::string(name.substr(0, kShown)) + (name.size() > kShown ? "...\"" : "\"");
-  for (char& letter : text) {
-    if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f) letter = '?';
-  }
-  return text;
+  return on_one_line("\"" + std::string(name.substr(0, kShown)) + (name.size() > kShown ? "...\"" : "\""));
 }
 
 }  // namespace beit

@@ -1,19 +1,10 @@
 #include "train/evaluation.h"
 
-#include "base/error.h"
-
 namespace beit {
 
-void require_a_patch(const ImageSize& image, int64_t patch_size) {
-  require(image.height >= patch_size && image.width >= patch_size,
-          "expected an image of a patch of {0}x{0} pixels at least, got {1}x{2}", patch_size, image.height,
-          image.width);
-}
-
 Transform evaluation_transform(const ModelOptions& model, const PixelScale& scale) {
-  return [scale, size = ImageSize{model.image_size, model.image_size}, patch = model.patch_size](
-             EncodedImage& image, const SampleRequest& sample) -> Views {
-    require_a_patch(image.size(), patch);
+  return [scale, size = ImageSize{model.image_size, model.image_size}](EncodedImage& image,
+                                                                       const SampleRequest& sample) -> Views {
     return {evaluation_view(image, size, scale, sample.output)};
   };
 }

@@ -7,11 +7,7 @@
 
 namespace beit {
 
-/// Error for images smaller than a patch: nothing of them would be left to see.
-void require_a_patch(const ImageSize& image, int64_t patch_size);
-
-/// The evaluation view (data/views.h) at the model's size, float32 [3, H, W]. `model` must be resolved. Error for
-/// images smaller than a patch.
+/// The evaluation view (data/views.h) at the model's size, float32 [3, H, W]. `model` must be resolved.
 Transform evaluation_transform(const ModelOptions& model, const PixelScale& scale = kUnitScale);
 
 /// As --decode says it.

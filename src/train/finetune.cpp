@@ -13,8 +13,7 @@ Transform finetune_transform(const ModelOptions& model, const DataOptions& data,
                                  .decoding = decoding_of(data),
                                  .rand_augment = parse_rand_augment(augment.rand_augment)};
   const RandomErasingOptions erasing{.probability = augment.random_erasing, .count = augment.erasing_count};
-  return [view, erasing, patch = model.patch_size, seed](EncodedImage& image, const SampleRequest& sample) -> Views {
-    require_a_patch(image.size(), patch);
+  return [view, erasing, seed](EncodedImage& image, const SampleRequest& sample) -> Views {
     Random random(seed, sample.epoch, static_cast<uint64_t>(sample.stream), Purpose::kAugment);
     const auto image_CHW = finetune_view(image, view, random, sample.output);
     random_erasing_(image_CHW, erasing, random);

@@ -14,9 +14,7 @@ Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice,
                                      .color_jitter = data.color_jitter,
                                      .decoding = decoding_of(data)};
   const MaskOptions mask{.masked = choice.masked_patches, .min_block = choice.min_mask_block};
-  return [views, mask, grid = grid_of(model), patch = model.patch_size, seed](EncodedImage& image,
-                                                                              const SampleRequest& sample) -> Views {
-    require_a_patch(image.size(), patch);
+  return [views, mask, grid = grid_of(model), seed](EncodedImage& image, const SampleRequest& sample) -> Views {
     const auto stream = [&](Purpose purpose) {
       return Random(seed, sample.epoch, static_cast<uint64_t>(sample.stream), purpose);
     };

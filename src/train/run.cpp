@@ -1,12 +1,7 @@
 #include "train/run.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <string_view>
 #include <utility>
 
@@ -84,26 +79,7 @@ std::string lines_until(const fs::path& path, int64_t step) {
 }  // namespace
 
 Run::Run(fs::path folder, std::string config_toml, std::map<std::string, std::string> metadata)
-    : folder_(std::move(folder)), config_toml_(std::move(config_toml)), metadata_(std::move(metadata)) {
-  require(!folder_.empty(), "run: expected a folder to write to, got none; set --output RUN");
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  require(!error, "{}: expected a folder or a place to create it, got \"{}\"; choose another --output",
-          folder_.string(), error.message());
-  require(access(folder_.c_str(), W_OK | X_OK) == 0,
-          "{}: expected a folder that may be written to, got one that may not; choose another --output",
-          folder_.string());
-  lock_ = open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  // Some network file systems know no locks: then there is none.
-  const bool taken = lock_ >= 0 && flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  if (taken) close(lock_);
-  require(!taken, "{}: expected a run folder of this process alone, got one that another process is writing to",
-          folder_.string());
-}
-
-Run::~Run() {
-  if (lock_ >= 0) close(lock_);
-}
+    : folder_(std::move(folder)), config_toml_(std::move(config_toml)), metadata_(std::move(metadata)) {}
 
 std::optional<Checkpoint> Run::resume_state(const std::string& resume) const {
   if (resume == "never") return std::nullopt;
@@ -113,36 +89,36 @@ std::optional<Checkpoint> Run::resume_state(const std::string& resume) const {
       "{}: expected a checkpoint of beit, got a file of PyTorch; `beit convert {} OUT.safetensors --optimizer` makes "
       "one of it",
       resume, resume);
-  auto state = is_folder ? newest_readable(is_auto ? folder_ : fs::path(resume)) : read_checkpoint(resume);
+  auto state = is_folder ? newest_readable(is_auto ? folder() : fs::path(resume)) : read_checkpoint(resume);
   require(state || is_auto, "{}: expected a run folder with checkpoints, got none in it", resume);
   require(state || !has_weights(),
           "{}: expected checkpoints beside model.safetensors, got none to go on from; choose another --output, or "
           "--resume never to replace it",
-          folder_.string());
+          folder().string());
   if (!state) return state;
 
   const std::string there = value_of(state->metadata, "command"), here = value_of(metadata_, "command");
   require(there == here, "{}: expected a checkpoint of `beit {}`, got one of `beit {}`; choose another --output",
           state->path.string(), here, there);
-  const auto later = checkpoints_after(folder_, state->step);
+  const auto later = checkpoints_after(folder(), state->step);
   std::error_code absent;
-  require(is_auto || later.empty() || fs::equivalent(resume, folder_, absent),
+  require(is_auto || later.empty() || fs::equivalent(resume, folder(), absent),
           "{}: expected no checkpoint later than --resume {}, got {}; leave --resume out to go on from that one, or "
           "choose another --output",
-          folder_.string(), resume, later.empty() ? "" : later.back().filename().string());
+          folder().string(), resume, later.empty() ? "" : later.back().filename().string());
   const std::string differs = differences(value_of(state->metadata, "config"), value_of(metadata_, "config"));
   if (differs.empty()) return state;
   require(!is_auto,
           "{}: expected a checkpoint of the same options, got {}; choose another --output, --resume never to start "
           "anew, or --resume {} to go on all the same",
-          state->path.string(), differs, folder_.string());
+          state->path.string(), differs, folder().string());
   beit::log().warn("{}: its options differ: {}", state->path.string(), differs);
   return state;
 }
 
 void Run::begin(int64_t step) {
-  write_file_atomically(folder_ / "config.toml", config_toml_);
-  remove_checkpoints_after(folder_, step);
+  write_file_atomically(folder() / "config.toml", config_toml_);
+  remove_checkpoints_after(folder(), step);
   std::error_code error;
   if (step == 0) fs::remove(weights_path(), error);
   require(!error, "{}: expected to remove old weights, got \"{}\"", weights_path().string(), error.message());
@@ -155,7 +131,7 @@ void Run::save_weights(const TensorMap& weights) { write_safetensors(weights_pat
 
 void Run::save(int64_t step, const TensorMap& state, const TensorMap& weights, int64_t keep) {
   save_weights(weights);
-  write_checkpoint(folder_, {.step = step, .tensors = state, .metadata = metadata_}, keep);
+  write_checkpoint(folder(), {.step = step, .tensors = state, .metadata = metadata_}, keep);
 }
 
 void Run::log(const nlohmann::ordered_json& line) {

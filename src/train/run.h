@@ -11,6 +11,7 @@
 #include <string>
 
 #include "io/checkpoint.h"
+#include "io/output_folder.h"
 
 namespace beit {
 
@@ -21,9 +22,6 @@ class Run {
   /// Creates the folder if need be; nothing in it changes before begin(). `metadata` goes into every file of weights;
   /// of its keys, "command" and "config" (a JSON object of all options) tell whether a checkpoint is of this run.
   Run(std::filesystem::path folder, std::string config_toml, std::map<std::string, std::string> metadata);
-  ~Run();
-  Run(const Run&) = delete;
-  Run& operator=(const Run&) = delete;
 
   /// What to go on from: `resume` is `auto` (the newest checkpoint here, if there is one), `never`, a checkpoint, or a
   /// run folder whose newest one is meant. Of damaged newest ones the log warns, and the one before is taken.
@@ -49,16 +47,15 @@ class Run {
   /// Whether log.jsonl has the figures of the epoch, or the part of one, that ended with `step`.
   bool has_epoch(int64_t step) const;
 
-  const std::filesystem::path& folder() const { return folder_; }
+  const std::filesystem::path& folder() const { return folder_.path(); }
 
  private:
-  std::filesystem::path log_path() const { return folder_ / "log.jsonl"; }
-  std::filesystem::path weights_path() const { return folder_ / "model.safetensors"; }
+  std::filesystem::path log_path() const { return folder() / "log.jsonl"; }
+  std::filesystem::path weights_path() const { return folder() / "model.safetensors"; }
 
-  std::filesystem::path folder_;
+  OutputFolder folder_;
   std::string config_toml_;
   std::map<std::string, std::string> metadata_;
-  int lock_ = -1;  // descriptor of the folder, locked
   std::ofstream log_;
 };
 

@@ -17,8 +17,7 @@ nlohmann::ordered_json figures(const std::string& prefix, const CodeUsage& usage
 Transform vqkd_transform(const ModelOptions& model, const DataOptions& data, uint64_t seed) {
   const TokenizerViewOptions options{
       .size = {model.image_size, model.image_size}, .min_crop = data.min_crop, .decoding = decoding_of(data)};
-  return [options, patch = model.patch_size, seed](EncodedImage& image, const SampleRequest& sample) -> Views {
-    require_a_patch(image.size(), patch);
+  return [options, seed](EncodedImage& image, const SampleRequest& sample) -> Views {
     Random random(seed, sample.epoch, static_cast<uint64_t>(sample.stream), Purpose::kAugment);
     const TokenizerView view = tokenizer_view(image, options, random, sample.output);
     return {view.image_CHW, torch::scalar_tensor(view.mirrored, torch::kBool)};

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "data/image.h"
+#include "io/output_folder.h"
 #include "tests/cli/started.h"
 #include "tests/data/samples.h"
 
@@ -84,6 +85,10 @@ TEST_CASE("pack and data: mistakes are one line") {
   refused({"pack", "--data", data.images, "--output", data.images + "/cat/.."}, "a folder apart from what is read");
   refused({"pack", "--data", data.images, "--output", data.path(0).string()}, "expected a folder");
   refused({"pack", "--data", data.images, "--output", data.out, "--shard-images", "0"}, "of at least 1");
+  {
+    const OutputFolder held(data.out);
+    refused({"pack", "--data", data.images, "--output", data.out}, "that another process is writing to");
+  }
   refused({"data"}, "expected one of its commands, got none; they are data check");
   refused({"data", "chekc"}, "got 'chekc'");
   refused({"data", "check"}, "set --data PATH");

@@ -137,8 +137,15 @@ TEST_CASE("tokenize: what cannot work is refused before the work, with what to t
           "got a folder");
   refused({"tokenize", "--quiet", "--tokenizer", run, "--data", images, "--output", images + "/none/codes.safetensors"},
           "got a folder that is missing");
+}
+
+TEST_CASE("tokenize: an image smaller than a patch is enlarged like any other") {
+  Folder folder;
   write_png(folder.images / "f.png", noise(3, 40, 9));
-  refused({"tokenize", "--quiet", "--tokenizer", run, "--data", images, "--print"}, "8x8 pixels at least, got 3x40");
+  const auto ended = start({"tokenize", "--quiet", "--tokenizer", folder.run.string(), "--data",
+                            (folder.images / "f.png").string(), "--print"});
+  CHECK(ended.code == 0);
+  CHECK(ended.out.find("f.png") != std::string::npos);
 }
 
 }  // namespace

@@ -167,7 +167,9 @@ TEST_CASE("dataset: classes are all names or all numbers") {
   write_bytes(root / "flat/a.png", kPng);
   write_text(root / "numbers.txt", "flat/a.png 3\n");
   write_text(root / "names.txt", "flat/a.png cat\n");
-  const auto error = error_of([&] { open({root / "folders", root / "numbers.txt"}); });
+  const auto mixed = open({root / "folders", root / "numbers.txt"});
+  CHECK(labels(mixed) == Labels{-1, -1});
+  const auto error = error_of([&] { mixed.classes(); });
   CHECK(contains(error, "expected classes all by name or all by number, got 'cat' of "));
   CHECK((contains(error, "folders/cat/a.png") && contains(error, "3 of ") && contains(error, "flat/a.png")));
   CHECK(open({root / "folders", root / "names.txt"}).classes() == Names{"cat"});
@@ -212,6 +214,10 @@ TEST_CASE("dataset: shards in WebDataset's naming come as a folder, a pattern or
   CHECK(contains(error_of([&] { open({root / "set/s-002.TAR"}); }), "s-002.TAR: expected images"));
   fs::rename(root / "set/s-000.tar", root / "set/odd{1..2}.tar");
   CHECK(open({root / "set/odd{1..2}.tar"}).size() == 2);
+  fs::create_directory(root / "set/inner");
+  fs::rename(root / "set/s-001.tar", root / "set/inner/s-001.tar");
+  CHECK(open({root / "set"}).size() == 4);
+  CHECK(contains(error_of([&] { open({root / "set/s-*.tar"}); }), "write a pattern as 'x-{000..012}.tar'"));
   write_bytes(root / "set/a.png", kPng);
   CHECK(contains(error_of([&] { open({root / "set"}); }), "expected images or tar archives, got both"));
 }

@@ -339,7 +339,7 @@ TEST_CASE("loader: the time of each stage is added up") {
   Loader loader(dataset, transform, {.batch_size = 5, .drop_last = false});
   CHECK(loader.times().images == 0);
   epoch_of(loader, 0);
-  const LoaderTimes times = loader.times();
+  const StageTimes times = loader.times();
   CHECK(times.images == 23);
   for (const double seconds : {times.read_s, times.decode_s, times.resize_s, times.rest_s}) CHECK(seconds > 0);
 }

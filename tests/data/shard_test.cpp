@@ -72,7 +72,7 @@ TEST_CASE("shard: a class in .json is a number or a name, under label or cls") {
   CHECK(shard.labelled({{"a.jpg", "x"},
                         {"a.json", R"({"label": 4, "cls": 5})"},
                         {"b.jpg", "x"},
-                        {"b.json", R"({"cls": 6, "url": "u"})"},
+                        {"b.json", R"({"boxes": [[1, {"label": 9}]], "cls": 6, "url": "u"})"},
                         {"c.jpg", "x"},
                         {"c.json", R"({"caption": "c"})"},
                         {"d.jpg", "x"},

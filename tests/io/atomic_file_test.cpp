@@ -113,6 +113,17 @@ TEST_CASE("atomic file: a place that cannot be written to is an error with its r
   CHECK(count_files(folder.path) == 1);
 }
 
+TEST_CASE("atomic file: what killed processes left of some files is removed, and nothing else") {
+  const TemporaryFolder folder;
+  for (const char* name : {".set-1.tar.7-0.tmp", ".other-1.tar.7-0.tmp", "set-1.tar", ".set-1.tar"}) {
+    put_file(folder.path / name, "x");
+  }
+  remove_unfinished(folder.path, "set-");
+  CHECK(count_files(folder.path) == 3);
+  CHECK(!fs::exists(folder.path / ".set-1.tar.7-0.tmp"));
+  remove_unfinished(folder.path / "none", "set-");
+}
+
 TEST_CASE("atomic file: a symbolic link is followed and stays one") {
   const TemporaryFolder folder;
   fs::create_directory(folder.path / "inner");
