@@ -112,6 +112,8 @@ struct TrainOptions {
   double clip_grad = 0.0;        ///< largest norm of all gradients; 0: not clipped
   int64_t checkpoint_every = 0;  ///< steps; 0: each epoch
   int64_t keep_checkpoints = 2;
+  int64_t keep_every = 0;       ///< steps; checkpoints of their multiples stay for good; 0: none
+  int64_t retries = 3;          ///< of a step whose loss or gradients are not finite
   std::string resume = "auto";  ///< auto, never, or a checkpoint
   int64_t log_every = 10;       ///< steps
   int64_t val_every = 1;        ///< epochs

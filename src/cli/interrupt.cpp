@@ -15,7 +15,9 @@ std::function<bool()> stop_on_signal() {
   action.sa_flags = SA_RESETHAND | SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  return [] { return stop != 0; };
+  return interrupted;
 }
+
+bool interrupted() { return stop != 0; }
 
 }  // namespace beit

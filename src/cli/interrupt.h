@@ -9,4 +9,10 @@ namespace beit {
 /// the program as ever.
 std::function<bool()> stop_on_signal();
 
+/// Whether a signal came since then.
+bool interrupted();
+
+/// What the program returns where it stopped for a signal, its work saved: EX_TEMPFAIL, the same command goes on.
+inline constexpr int kInterruptedExit = 75;
+
 }  // namespace beit

@@ -2,6 +2,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <new>
 
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 
 namespace beit {
 namespace {
@@ -65,11 +67,13 @@ int main(int argc, char** argv) {
   constexpr const char* kOutOfMemory =
       "out of memory; a smaller --batch-size or --count, or fewer --workers, need less";
   beit::set_up_log(/*quiet=*/false);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of its writer
   try {
     beit::run({argv + 1, argv + argc});
     return 0;
   } catch (const beit::Error& error) {
-    return beit::report(error.what());
+    const int code = beit::report(error.what());
+    return beit::interrupted() ? beit::kInterruptedExit : code;
   } catch (const std::bad_alloc&) {
     return beit::report(kOutOfMemory);
   } catch (const c10::OutOfMemoryError&) {

@@ -50,7 +50,7 @@ struct Pretrain {
     Loader loader(images, pretrain_transform(model, choice, data, seed),
                   training_loading(data, train.batch_size, seed, device.is_cuda()));
     const Plan steps = plan(train, loader.batches(), train.lr);
-    Run folder(train.output, config_toml("pretrain", options()), config_metadata("pretrain", options()));
+    Run folder(train.output, config_toml("pretrain", options()), run_metadata("pretrain", options()));
     const auto state = folder.resume_state(train.resume);
     if (finished(folder, state, steps)) return;
 

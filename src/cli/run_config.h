@@ -15,4 +15,7 @@ std::string config_toml(const std::string& command, const OptionList& options);
 /// of all options. train/network_file.h reads it.
 std::map<std::string, std::string> config_metadata(const std::string& command, const OptionList& options);
 
+/// The same for a training run, and `processor` and `threads`, on which the last bits of its results depend.
+std::map<std::string, std::string> run_metadata(const std::string& command, const OptionList& options);
+
 }  // namespace beit

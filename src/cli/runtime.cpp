@@ -1,5 +1,9 @@
 #include "cli/runtime.h"
 
+#include <ATen/Version.h>
+
+#include <algorithm>
+#include <fstream>
 #include <thread>
 
 #include "base/error.h"
@@ -20,6 +24,17 @@ torch::Device apply(const RuntimeOptions& options) {
   const torch::Device device = has_cuda && options.device != "cpu" ? torch::Device("cuda:0") : torch::Device("cpu");
   log().info("device {}, {} thread{}", device.str(), threads, threads == 1 ? "" : "s");
   return device;
+}
+
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string name = "unknown";
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("model name")) continue;
+    name = line.substr(std::min(line.size(), line.find(':') + 2));
+    break;
+  }
+  return fmt::format("{} ({})", name, at::get_cpu_capability());
 }
 
 }  // namespace beit

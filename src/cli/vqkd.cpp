@@ -53,7 +53,7 @@ struct Vqkd {
                   training_loading(data, train.batch_size, seed, device.is_cuda()));
     // The learning rate is that of 128 images a step.
     const Plan steps = plan(train, loader.batches(), train.lr * static_cast<double>(train.batch_size) / 128.0);
-    Run folder(train.output, config_toml("vqkd", options()), config_metadata("vqkd", options()));
+    Run folder(train.output, config_toml("vqkd", options()), run_metadata("vqkd", options()));
     const auto state = folder.resume_state(train.resume);
     if (finished(folder, state, steps)) return;
 

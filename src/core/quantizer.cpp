@@ -56,11 +56,12 @@ Quantized QuantizerImpl::forward(const torch::Tensor& features_BND) {
           options_.width, fmt::join(features_BND.sizes(), ", "));
   const auto z_BND = unit(features_BND.to(torch::kFloat32));
   const auto z_MD = z_BND.detach().flatten(0, 1);
-  torch::Tensor ids_M;
+  torch::Tensor ids_M, codes_KD;
   {
     torch::NoGradGuard no_grad;
-    if (is_training() && initted_1_.item<float>() == 0.0F) start_from_batch(z_MD);
-    ids_M = nearest_codes(z_MD, weight_KD_);
+    if (is_training() && initted_1_.item<float>() == 0.0F && !staged_start_KD_.defined()) stage_start(z_MD);
+    codes_KD = is_training() && staged_start_KD_.defined() ? staged_start_KD_ : weight_KD_;
+    ids_M = nearest_codes(z_MD, codes_KD);
     const auto counts_K = torch::bincount(ids_M, {}, options_.codes);
     if (is_training()) {
       const auto sums_KD = sum_by_code(z_MD, ids_M, options_.codes);
@@ -71,7 +72,7 @@ Quantized QuantizerImpl::forward(const torch::Tensor& features_BND) {
       eval_counts_K_ = eval_counts_K_.to(counts_K.device()) + counts_K;
     }
   }
-  const auto q_BND = weight_KD_.index_select(0, ids_M).view_as(z_BND);
+  const auto q_BND = codes_KD.index_select(0, ids_M).view_as(z_BND);
   return {z_BND + (q_BND - z_BND).detach(), ids_M.view({z_BND.size(0), z_BND.size(1)}),
           options_.beta * torch::mse_loss(z_BND, q_BND)};
 }
@@ -79,6 +80,10 @@ Quantized QuantizerImpl::forward(const torch::Tensor& features_BND) {
 void QuantizerImpl::update() {
   if (!staged_counts_K_.defined()) return;
   torch::NoGradGuard no_grad;
+  if (staged_start_KD_.defined()) {
+    set_codebook(staged_start_KD_);
+    start_counts_K_.copy_(staged_start_counts_K_);
+  }
   ranks_.sum(staged_counts_K_);
   ranks_.sum(staged_sums_KD_);
   const auto count_K1 = staged_counts_K_.unsqueeze(1);
@@ -91,7 +96,9 @@ void QuantizerImpl::update() {
   discard();
 }
 
-void QuantizerImpl::discard() { staged_counts_K_ = staged_sums_KD_ = staged_z_MD_ = torch::Tensor(); }
+void QuantizerImpl::discard() {
+  staged_counts_K_ = staged_sums_KD_ = staged_z_MD_ = staged_start_KD_ = staged_start_counts_K_ = torch::Tensor();
+}
 
 void QuantizerImpl::revive() {
   const double mean_use = recent_counts_K_.sum().item<double>() / static_cast<double>(options_.codes);
@@ -110,7 +117,7 @@ void QuantizerImpl::revive() {
   updates_since_search_ = 0;
 }
 
-void QuantizerImpl::start_from_batch(const torch::Tensor& z_MD) {
+void QuantizerImpl::stage_start(const torch::Tensor& z_MD) {
   // All ranks' rows are gathered and rank 0's result goes to all: every rank starts with the same codes.
   const int64_t rows = std::min(z_MD.size(0), kMostKMeansRows / ranks_.size);
   auto gathered_MD = torch::zeros({rows * ranks_.size, options_.width}, z_MD.options());
@@ -127,8 +134,8 @@ void QuantizerImpl::start_from_batch(const torch::Tensor& z_MD) {
   }
   ranks_.sum(means_KD);
   ranks_.sum(counts_K);
-  set_codebook(means_KD);
-  start_counts_K_.copy_(counts_K);
+  staged_start_KD_ = means_KD;
+  staged_start_counts_K_ = counts_K;
 }
 
 void QuantizerImpl::set_codebook(const torch::Tensor& codes_KD) {

@@ -43,7 +43,8 @@ struct Ranks {
 /// Nearest code on the unit sphere, `NormEMAVectorQuantizer` of the published code.
 ///
 /// In train(), forward() notes which vectors each code was given and update() moves the codes, so that a step that is
-/// not taken changes nothing and several forward passes count as one batch. In eval() codes never move, and usage is
+/// not taken changes nothing and several forward passes count as one batch; the codes of the k-means start too stay only
+/// with update(). In eval() codes never move, and usage is
 /// counted apart from training's. Each code's mean over the batch is normalised; the code goes 1 - decay of the way.
 ///
 /// Revival: at every `revive_every`-th update, a code that was given less than `revive_threshold` times the mean number
@@ -58,7 +59,8 @@ class QuantizerImpl : public torch::nn::Module {
   /// Features [B, N, D] of any length; they are normalised here.
   Quantized forward(const torch::Tensor& features_BND);
 
-  /// Applies what forward() noted since the last call; nothing after none.
+  /// Applies what forward() noted since the last call; nothing after none. The codes of training until then: codebook(),
+  /// or k-means' of the first forward().
   void update();
 
   /// Forgets what forward() noted: the step is not taken.
@@ -79,7 +81,7 @@ class QuantizerImpl : public torch::nn::Module {
   void set_progress(const std::map<std::string, torch::Tensor>& progress);
 
  private:
-  void start_from_batch(const torch::Tensor& z_MD);
+  void stage_start(const torch::Tensor& z_MD);
   void revive();
 
   QuantizerOptions options_;
@@ -87,6 +89,7 @@ class QuantizerImpl : public torch::nn::Module {
   torch::Tensor weight_KD_, start_counts_K_, embed_avg_KD_, initted_1_, cluster_size_K_;
   torch::Tensor train_counts_K_, eval_counts_K_;
   torch::Tensor staged_counts_K_, staged_sums_KD_, staged_z_MD_;  // since the last update()
+  torch::Tensor staged_start_KD_, staged_start_counts_K_;         // k-means' codes, until the first update()
   torch::Tensor recent_counts_K_;                                 // since the last search for dead codes
   int64_t updates_since_search_ = 0;
 };

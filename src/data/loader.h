@@ -77,6 +77,8 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
+  const Dataset& dataset() const { return dataset_; }
+
   /// Of a whole epoch.
   int64_t batches() const;
 

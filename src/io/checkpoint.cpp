@@ -41,12 +41,13 @@ std::map<int64_t, fs::path> list_checkpoints(const fs::path& run_folder) {
   return found;
 }
 
-void remove_older(const fs::path& run_folder, int64_t step, int64_t keep_last) {
+void remove_older(const fs::path& run_folder, int64_t step, const KeptCheckpoints& kept) {
   auto checkpoints = list_checkpoints(run_folder);
   checkpoints.erase(checkpoints.upper_bound(step), checkpoints.end());
   std::error_code ignored;  // a file that cannot be removed costs space, not the run
-  while (static_cast<int64_t>(checkpoints.size()) > keep_last) {
-    fs::remove(checkpoints.begin()->second, ignored);
+  while (std::ssize(checkpoints) > kept.last) {
+    const auto& [oldest, path] = *checkpoints.begin();
+    if (kept.every == 0 || oldest % kept.every != 0) fs::remove(path, ignored);
     checkpoints.erase(checkpoints.begin());
   }
   remove_unfinished(checkpoint_folder(run_folder), kPrefix);
@@ -54,11 +55,11 @@ void remove_older(const fs::path& run_folder, int64_t step, int64_t keep_last) {
 
 }  // namespace
 
-void write_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, int64_t keep_last) {
-  require(keep_last >= 1 && checkpoint.step >= 0,
-          "checkpoint: expected step >= 0 and keep_last >= 1, got {} and {}; "
-          "keep at least one",
-          checkpoint.step, keep_last);
+void write_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, const KeptCheckpoints& kept) {
+  require(kept.last >= 1 && kept.every >= 0 && checkpoint.step >= 0,
+          "checkpoint: expected a step of at least 0, and to keep at least one and every number of steps from 0, got {}, "
+          "{} and {}",
+          checkpoint.step, kept.last, kept.every);
   const fs::path folder = checkpoint_folder(run_folder);
   std::error_code error;
   fs::create_directories(folder, error);
@@ -68,7 +69,7 @@ void write_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, 
   metadata[std::string(kStep)] = std::to_string(checkpoint.step);
   write_safetensors(folder / fmt::format("{}{:08d}{}", kPrefix, checkpoint.step, kEnding), checkpoint.tensors,
                     metadata);
-  remove_older(run_folder, checkpoint.step, keep_last);
+  remove_older(run_folder, checkpoint.step, kept);
 }
 
 std::vector<fs::path> checkpoints(const fs::path& run_folder) {

@@ -19,10 +19,15 @@ struct Checkpoint {
   std::filesystem::path path = {};  ///< of the file it was read from
 };
 
-/// Writes the checkpoint atomically, the folder too where it is missing. Only after success the checkpoints of earlier
-/// steps are removed, but for the newest keep_last - 1 (keep_last >= 1), and what killed processes left unfinished.
-/// One process writes into a run folder at a time.
-void write_checkpoint(const std::filesystem::path& run_folder, const Checkpoint& checkpoint, int64_t keep_last);
+/// Which checkpoints stay: the newest `last` (at least 1), and those whose step is a multiple of `every`; 0: none more.
+struct KeptCheckpoints {
+  int64_t last = 1, every = 0;
+};
+
+/// Writes the checkpoint atomically, the folder too where it is missing. Only after success those of earlier steps are
+/// removed that do not stay, and what killed processes left unfinished. One process writes into a run folder at a time.
+void write_checkpoint(const std::filesystem::path& run_folder, const Checkpoint& checkpoint,
+                      const KeptCheckpoints& kept);
 
 /// Those of a run, the newest first; none where it has none. Other files in the folder are ignored.
 std::vector<std::filesystem::path> checkpoints(const std::filesystem::path& run_folder);

@@ -57,6 +57,43 @@ std::optional<Batch> next_or_saved(DeviceBatches& batches, const std::function<v
   throw;
 }
 
+/// Of a batch's images, not all where they are many.
+std::string names_of(const Dataset& images, const torch::Tensor& indices_B) {
+  constexpr int64_t kMostNamed = 20;
+  std::string names;
+  for (int64_t i = 0; i < std::min(kMostNamed, indices_B.size(0)); ++i) {
+    names += fmt::format("{}'{}'", i > 0 ? ", " : "", images.path(indices_B[i].item<int64_t>()));
+  }
+  return names + (indices_B.size(0) > kMostNamed ? fmt::format(" and {} more", indices_B.size(0) - kMostNamed) : "");
+}
+
+/// The loss of a batch, its gradients in the parameters, and their norm. Where they are not finite, the same batch is
+/// tried with other random numbers; at last `give_up` saves, and names the batch's images.
+std::pair<StepLoss, double> finite_gradients(TrainingTask& task, AdamW& optimizer, const Batch& batch, int64_t step,
+                                             const TrainOptions& options,
+                                             const std::function<std::string()>& give_up) {
+  for (int64_t attempt = 0;; ++attempt) {
+    torch::manual_seed(Random(static_cast<uint64_t>(options.seed), static_cast<uint64_t>(step),
+                              static_cast<uint64_t>(attempt), Purpose::kStep)
+                           .bits());
+    task.model().train();
+    StepLoss loss = task.loss(batch);
+    optimizer.zero_grad();
+    loss.total.backward();
+    const double grad_norm = optimizer.grad_norm();
+    const double total = loss.total.item<double>();
+    if (std::isfinite(grad_norm) && std::isfinite(total)) return {std::move(loss), grad_norm};
+    task.step_refused();
+    log().warn("step {}: loss {} with gradients of norm {}: refused, nothing is changed", step + 1, total, grad_norm);
+    if (attempt < options.retries) continue;
+    const std::string names = give_up();
+    fail(
+        "training: expected a finite loss and finite gradients at step {}, got {} and {} in {} tries; the steps before it "
+        "are saved: go on with a smaller --lr or with --clip-grad, or look at its images: {}",
+        step + 1, total, grad_norm, attempt + 1, names);
+  }
+}
+
 /// Images a second since the last question.
 class Rate {
  public:
@@ -151,8 +188,8 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
   int64_t saved_step = step;
   const auto save = [&] {
     if (step == saved_step) return;
-    run.save(step, checkpoint_tensors(task.model(), optimizer, task.progress()), state_dict(task.model()),
-             options.keep_checkpoints);
+    run.save(step, checkpoint_tensors(task.model(), optimizer, task.progress()),
+             {.last = options.keep_checkpoints, .every = options.keep_every});
     saved_step = step;
   };
 
@@ -165,20 +202,16 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
       loaded_epoch = epoch;
     }
     if (step % plan.steps_per_epoch == 0) task.begin_epoch();
-    const auto batch = next_or_saved(batches, save);
+    const auto batch = next_or_saved(batches, [&] {
+      save();
+      run.finish();
+    });
     require(batch.has_value(), "training: expected batch {} of epoch {}, got none", step % plan.steps_per_epoch, epoch);
-    torch::manual_seed(
-        Random(static_cast<uint64_t>(options.seed), static_cast<uint64_t>(step), 0, Purpose::kStep).bits());
-    task.model().train();
-
-    const StepLoss loss = task.loss(*batch);
-    optimizer.zero_grad();
-    loss.total.backward();
-    const double grad_norm = optimizer.grad_norm();
-    require(std::isfinite(grad_norm),
-            "training: expected finite gradients, got {} at step {} with loss {}; start again from the last checkpoint "
-            "with a smaller --lr, or with --clip-grad",
-            grad_norm, step + 1, loss.total.item<double>());
+    const auto [loss, grad_norm] = finite_gradients(task, optimizer, *batch, step, options, [&] {
+      save();
+      run.finish();
+      return names_of(loader.dataset(), batch->indices_B);
+    });
     if (options.clip_grad > 0) optimizer.scale_grads(std::min(1.0, options.clip_grad / (grad_norm + 1e-6)));
     const double lr = plan.lr.at(step);
     optimizer.step(lr);
@@ -199,6 +232,7 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
     }
     if (last || stopping || step % checkpoint_every == 0) save();
     if (stopping) {
+      run.finish();
       progress.clear();
       fail("training: stopped after step {} of {}, which is saved; the same command goes on from there", step,
            plan.last_step);
@@ -209,6 +243,7 @@ void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOpti
       logged_step = step;
     }
   }
+  run.finish();
 }
 
 }  // namespace beit

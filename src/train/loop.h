@@ -36,6 +36,8 @@ class TrainingTask {
 
   /// After the optimizer's step: what else moves with it.
   virtual void step_taken() {}
+  /// In its place where the step is not taken: what loss() noted is forgotten.
+  virtual void step_refused() {}
 
   virtual void begin_epoch() {}
   /// Figures of the epoch, for the log.
@@ -69,9 +71,10 @@ bool finished(const Run& run, const std::optional<Checkpoint>& state, const Plan
 
 /// Trains until `plan.last_step`, from `state` where there is one.
 /// Everything random in a step comes from (seed, step) or (seed, epoch, image), so a run that was cut off repeats the
-/// steps since its last checkpoint as they were. Error where gradients are not finite: the newest checkpoint and
-/// model.safetensors hold weights from before that step. `should_stop` is asked after each step; where it says so, the
-/// step is saved and an Error says how to go on.
+/// steps since its last checkpoint as they were. A step whose loss or gradients are not finite changes nothing and is
+/// tried again with other random numbers, `options.retries` times; then what was learnt before it is saved, and an Error
+/// names its images. `should_stop` is asked after each step; where it says so, the step is saved and an Error says how
+/// to go on.
 void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run,
            const std::optional<Checkpoint>& state, const std::function<bool()>& should_stop);
 

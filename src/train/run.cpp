@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "io/atomic_file.h"
+#include "io/weights.h"
 
 namespace beit {
 namespace {
@@ -16,11 +17,11 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 /// Options that may change while a run goes on: how long, how fast, how often, and where.
-constexpr std::array<std::string_view, 22> kMayChange{
+constexpr std::array<std::string_view, 24> kMayChange{
     "output",     "epochs",    "steps",   "lr",       "min-lr",        "warmup-epochs",    "weight-decay",
     "beta1",      "beta2",     "workers", "threads",  "device",        "checkpoint-every", "keep-checkpoints",
     "clip-grad",  "log-every", "quiet",   "val-data", "teacher-cache", "val-every",        "resume",
-    "max-damaged"};
+    "max-damaged", "keep-every", "retries"};
 
 bool may_change(std::string_view option) {
   return std::find(kMayChange.begin(), kMayChange.end(), option) != kMayChange.end();
@@ -81,6 +82,15 @@ std::string lines_until(const fs::path& path, int64_t step) {
 Run::Run(fs::path folder, std::string config_toml, std::map<std::string, std::string> metadata)
     : folder_(std::move(folder)), config_toml_(std::move(config_toml)), metadata_(std::move(metadata)) {}
 
+void Run::note_machine(const Checkpoint& state) const {
+  for (const char* part : {"processor", "threads"}) {
+    const std::string there = value_of(state.metadata, part), here = value_of(metadata_, part);
+    if (there.empty() || there == here) continue;
+    beit::log().warn("{}: {} {} there, {} now: the last digits of what follows may differ from an unbroken run's",
+                     state.path.string(), part, there, here);
+  }
+}
+
 std::optional<Checkpoint> Run::resume_state(const std::string& resume) const {
   if (resume == "never") return std::nullopt;
   const bool is_auto = resume == "auto", is_folder = is_auto || fs::is_directory(resume);
@@ -107,6 +117,7 @@ std::optional<Checkpoint> Run::resume_state(const std::string& resume) const {
           "choose another --output",
           folder().string(), resume, later.empty() ? "" : later.back().filename().string());
   const std::string differs = differences(value_of(state->metadata, "config"), value_of(metadata_, "config"));
+  note_machine(*state);
   if (differs.empty()) return state;
   require(!is_auto,
           "{}: expected a checkpoint of the same options, got {}; choose another --output, --resume never to start "
@@ -129,9 +140,25 @@ void Run::begin(int64_t step) {
 
 void Run::save_weights(const TensorMap& weights) { write_safetensors(weights_path(), weights, metadata_); }
 
-void Run::save(int64_t step, const TensorMap& state, const TensorMap& weights, int64_t keep) {
-  save_weights(weights);
-  write_checkpoint(folder(), {.step = step, .tensors = state, .metadata = metadata_}, keep);
+void Run::save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept) {
+  try {
+    finish();
+  } catch (const std::exception& error) {
+    beit::log().error("{}; the run goes on with the checkpoints that it has", error.what());
+  }
+  Checkpoint checkpoint{.step = step, .metadata = metadata_};
+  for (const auto& [name, value] : state) {
+    checkpoint.tensors.emplace(name, value.detach().to(torch::kCPU, value.scalar_type(), /*non_blocking=*/false,
+                                                       /*copy=*/true));
+  }
+  writing_ = std::async(std::launch::async, [this, kept, checkpoint = std::move(checkpoint)] {
+    save_weights(tensors_under(checkpoint.tensors, "model."));
+    write_checkpoint(folder(), checkpoint, kept);
+  });
+}
+
+void Run::finish() {
+  if (writing_.valid()) writing_.get();
 }
 
 void Run::log(const nlohmann::ordered_json& line) {

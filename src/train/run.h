@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -20,7 +21,8 @@ namespace beit {
 class Run {
  public:
   /// Creates the folder if need be; nothing in it changes before begin(). `metadata` goes into every file of weights;
-  /// of its keys, "command" and "config" (a JSON object of all options) tell whether a checkpoint is of this run.
+  /// of its keys, "command" and "config" (a JSON object of all options) tell whether a checkpoint is of this run, and
+  /// "processor" and "threads" whether it goes on alike to the last bit.
   Run(std::filesystem::path folder, std::string config_toml, std::map<std::string, std::string> metadata);
 
   /// What to go on from: `resume` is `auto` (the newest checkpoint here, if there is one), `never`, a checkpoint, or a
@@ -39,8 +41,12 @@ class Run {
   void save_weights(const TensorMap& weights);
   bool has_weights() const { return std::filesystem::exists(weights_path()); }
 
-  /// Writes the weights, and a checkpoint of `state`, keeping the newest `keep`.
-  void save(int64_t step, const TensorMap& state, const TensorMap& weights, int64_t keep);
+  /// Copies the state and writes it in the background: the tensors `model.*` as model.safetensors, all as a checkpoint.
+  /// Waits for the writing before it; of one that failed the log says why, the older files stay and the run goes on.
+  void save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept);
+
+  /// Waits for the last save(). Error where it failed.
+  void finish();
 
   /// Adds one line to log.jsonl.
   void log(const nlohmann::ordered_json& line);
@@ -50,6 +56,9 @@ class Run {
   const std::filesystem::path& folder() const { return folder_.path(); }
 
  private:
+  /// Warns where a checkpoint was written on another machine.
+  void note_machine(const Checkpoint& state) const;
+
   std::filesystem::path log_path() const { return folder() / "log.jsonl"; }
   std::filesystem::path weights_path() const { return folder() / "model.safetensors"; }
 
@@ -57,6 +66,7 @@ class Run {
   std::string config_toml_;
   std::map<std::string, std::string> metadata_;
   std::ofstream log_;
+  std::future<void> writing_;
 };
 
 }  // namespace beit

@@ -1,10 +1,15 @@
 #include "train/vqkd.h"
 
+#include "base/log.h"
 #include "data/views.h"
 #include "train/evaluation.h"
 
 namespace beit {
 namespace {
+
+constexpr int64_t kLookEvery = 50;      // steps between two looks at the codes' use
+constexpr int64_t kLeastVectors = 10;   // a code, for it to say something
+constexpr double kAlarmPercent = 20.0;  // of the codes used
 
 nlohmann::ordered_json figures(const std::string& prefix, const CodeUsage& usage) {
   return {{prefix + "usage_percent", usage.percent},
@@ -28,6 +33,30 @@ StepLoss VqkdTask::loss(const Batch& batch) {
   const auto images_BCHW = on_device(batch.views[0], device_);
   const VqkdLoss loss = tokenizer_->forward(images_BCHW, targets_.of(images_BCHW, batch.indices_B, batch.views[1]));
   return {loss.total, {{"reconstruction_loss", loss.reconstruction}, {"commitment_loss", loss.commitment}}};
+}
+
+void VqkdTask::begin_epoch() {
+  tokenizer_->quantizer()->reset_usage();
+  seen_counts_K_ = torch::Tensor();
+  steps_since_look_ = 0;
+  warned_ = false;
+}
+
+// A collapse shows within some steps, long before an epoch's end.
+void VqkdTask::step_taken() {
+  tokenizer_->quantizer()->update();
+  if (warned_ || ++steps_since_look_ < kLookEvery) return;
+  const auto counts_K = tokenizer_->quantizer()->counts().clone();
+  const auto recent_K = seen_counts_K_.defined() ? counts_K - seen_counts_K_ : counts_K;
+  seen_counts_K_ = counts_K;
+  steps_since_look_ = 0;
+  const CodeUsage usage = code_usage(recent_K);
+  const int64_t codes = recent_K.size(0), vectors = recent_K.sum().item<int64_t>();
+  if (vectors < kLeastVectors * codes || usage.percent >= kAlarmPercent) return;
+  log().warn("the codebook collapses: {} steps used {:.1f}% of {} codes, perplexity {:.1f}; stop and start anew with "
+             "--revive-threshold 0.1 and a smaller --revive-every, or a smaller --lr",
+             kLookEvery, usage.percent, codes, usage.perplexity);
+  warned_ = true;
 }
 
 nlohmann::ordered_json VqkdTask::end_epoch() { return figures("", code_usage(tokenizer_->quantizer()->counts())); }

@@ -20,8 +20,9 @@ class VqkdTask : public TrainingTask {
 
   torch::nn::Module& model() override { return *tokenizer_; }
   StepLoss loss(const Batch& batch) override;
-  void step_taken() override { tokenizer_->quantizer()->update(); }
-  void begin_epoch() override { tokenizer_->quantizer()->reset_usage(); }
+  void step_taken() override;
+  void step_refused() override { tokenizer_->quantizer()->discard(); }
+  void begin_epoch() override;
   nlohmann::ordered_json end_epoch() override;
   nlohmann::ordered_json validate() override;
   TensorMap progress() const override { return tokenizer_->quantizer()->progress(); }
@@ -32,6 +33,11 @@ class VqkdTask : public TrainingTask {
   Targets& targets_;
   Loader* validation_;
   torch::Device device_;
+
+  // For the alarm: of the epoch's counts, those that it has seen.
+  torch::Tensor seen_counts_K_;
+  int64_t steps_since_look_ = 0;
+  bool warned_ = false;
 };
 
 }  // namespace beit

@@ -50,7 +50,7 @@ TEST_CASE("inspect: pre-trained models, checkpoints, foreign and legacy files ar
   TensorMap state;
   for (const auto& [name, tensor] : read_safetensors(pretrained).tensors) state.emplace("model." + name, tensor);
   state.emplace("optimizer.step", torch::ones({}));
-  write_checkpoint(folder.path, {.step = 3, .tensors = state, .metadata = read_safetensors(pretrained).metadata}, 1);
+  write_checkpoint(folder.path, {.step = 3, .tensors = state, .metadata = read_safetensors(pretrained).metadata}, {1});
   CHECK(content_of(pretrained) == "a pre-trained model");
   CHECK(content_of(foreign) == "tensors of an unknown model");
   CHECK(content_of(checkpoints(folder.path).front()) == "a checkpoint of a pre-trained model");

@@ -229,7 +229,7 @@ TEST_CASE("vqkd: a signal stops a run after a step that it can go on from") {
   line += "for i in $(seq 600); do [ -s '" + (run / "log.jsonl").string() + "' ] && break; sleep 0.1; done; ";
   const int status = std::system((line + "kill -TERM $!; wait $!").c_str());
   CAPTURE(text_of(err));
-  CHECK(WEXITSTATUS(status) == 1);
+  CHECK(WEXITSTATUS(status) == 75);
   CHECK(text_of(err).find("which is saved; the same command goes on from there") != std::string::npos);
   CHECK(checkpoints(run).size() >= 1);
 }

@@ -34,7 +34,7 @@ TEST_CASE("checkpoint: a state comes back as it was written") {
   const Checkpoint state{.step = 12,
                          .tensors = {{"model.x", torch::arange(3)}, {"optimizer.m", torch::zeros({0})}},
                          .metadata = {{"config", "a = 1"}, {"epoch", "2"}}};
-  write_checkpoint(folder.path / "run", state, 1);
+  write_checkpoint(folder.path / "run", state, {1});
   const auto paths = checkpoints(folder.path / "run");
   REQUIRE(paths.size() == 1);
   CHECK(paths[0] == folder.path / "run" / "checkpoints" / "step-00000012.safetensors");
@@ -49,11 +49,11 @@ TEST_CASE("checkpoint: a state comes back as it was written") {
 TEST_CASE("checkpoint: the newest is that of the highest step, whatever else lies there") {
   const TemporaryFolder folder;
   CHECK(checkpoints(folder.path).empty());
-  write_checkpoint(folder.path, at_step(0), 9);
+  write_checkpoint(folder.path, at_step(0), {9});
   const auto inner = folder.path / "checkpoints";
   CHECK(checkpoints(folder.path) == Paths{inner / "step-00000000.safetensors"});
-  write_checkpoint(folder.path, at_step(100'000'000), 9);  // one digit more than the others
-  write_checkpoint(folder.path, at_step(99'999'999), 9);
+  write_checkpoint(folder.path, at_step(100'000'000), {9});  // one digit more than the others
+  write_checkpoint(folder.path, at_step(99'999'999), {9});
   for (const char* name :
        {"step-.safetensors", "step-x.safetensors", "step-999999999x.safetensors", "step-999999999.pth",
         "step--1.safetensors", "step-99999999999999999999.safetensors", ".step-999999999.safetensors.7-0.tmp",
@@ -67,26 +67,26 @@ TEST_CASE("checkpoint: the newest is that of the highest step, whatever else lie
 
 TEST_CASE("checkpoint: only the last few are kept") {
   const TemporaryFolder folder;
-  for (const int64_t step : {10, 20, 30, 40}) write_checkpoint(folder.path, at_step(step), 2);
+  for (const int64_t step : {10, 20, 30, 40}) write_checkpoint(folder.path, at_step(step), {2});
   CHECK(files(folder.path) == Files{"step-00000030.safetensors", "step-00000040.safetensors"});
-  write_checkpoint(folder.path, at_step(50), 1);
+  write_checkpoint(folder.path, at_step(50), {1});
   CHECK(files(folder.path) == Files{"step-00000050.safetensors"});
 }
 
 TEST_CASE("checkpoint: writing one again replaces it") {
   const TemporaryFolder folder;
-  write_checkpoint(folder.path, at_step(1), 2);
+  write_checkpoint(folder.path, at_step(1), {2});
   auto changed = at_step(1);
   changed.tensors["x"] = torch::ones(5);
-  write_checkpoint(folder.path, changed, 2);
+  write_checkpoint(folder.path, changed, {2});
   CHECK(files(folder.path) == Files{"step-00000001.safetensors"});
   CHECK(read_checkpoint(checkpoints(folder.path).front()).tensors.at("x").size(0) == 5);
 }
 
 TEST_CASE("checkpoint: those of later steps stay until they are removed on purpose") {
   const TemporaryFolder folder;
-  for (const int64_t step : {10, 20, 30}) write_checkpoint(folder.path, at_step(step), 9);
-  write_checkpoint(folder.path, at_step(15), 1);
+  for (const int64_t step : {10, 20, 30}) write_checkpoint(folder.path, at_step(step), {9});
+  write_checkpoint(folder.path, at_step(15), {1});
   CHECK(files(folder.path) ==
         Files{"step-00000015.safetensors", "step-00000020.safetensors", "step-00000030.safetensors"});
   remove_checkpoints_after(folder.path, 20);
@@ -96,18 +96,18 @@ TEST_CASE("checkpoint: those of later steps stay until they are removed on purpo
 
 TEST_CASE("checkpoint: what killed processes left is never taken for one, and removed by the next write") {
   const TemporaryFolder folder;
-  write_checkpoint(folder.path, at_step(1), 2);
+  write_checkpoint(folder.path, at_step(1), {2});
   const auto checkpoints = folder.path / "checkpoints";
   fs::copy_file(checkpoints / "step-00000001.safetensors", checkpoints / ".step-00000002.safetensors.77-0.tmp");
   put_file(checkpoints / "notes.tmp", "mine");
   CHECK(beit::checkpoints(folder.path) == Paths{checkpoints / "step-00000001.safetensors"});
-  write_checkpoint(folder.path, at_step(3), 2);
+  write_checkpoint(folder.path, at_step(3), {2});
   CHECK(files(folder.path) == Files{"notes.tmp", "step-00000001.safetensors", "step-00000003.safetensors"});
 }
 
 TEST_CASE("checkpoint: a damaged newest one is an error that names it, not a silent step back") {
   const TemporaryFolder folder;
-  for (const int64_t step : {1, 2}) write_checkpoint(folder.path, at_step(step), 2);
+  for (const int64_t step : {1, 2}) write_checkpoint(folder.path, at_step(step), {2});
   const auto path = folder.path / "checkpoints" / "step-00000002.safetensors";
   fs::resize_file(path, fs::file_size(path) - 1);
   CHECK(checkpoints(folder.path).front() == path);
@@ -132,14 +132,14 @@ TEST_CASE("checkpoint: a file that is none is an error that names it") {
 
 TEST_CASE("checkpoint: one that cannot be written removes none") {
   const TemporaryFolder folder;
-  write_checkpoint(folder.path, at_step(1), 1);
+  write_checkpoint(folder.path, at_step(1), {1});
   auto bad = at_step(2);
   bad.tensors["y"] = torch::Tensor();
-  CHECK_THROWS_AS(write_checkpoint(folder.path, bad, 1), Error);
+  CHECK_THROWS_AS(write_checkpoint(folder.path, bad, {1}), Error);
   CHECK(files(folder.path) == Files{"step-00000001.safetensors"});
-  CHECK_THROWS_WITH_AS(write_checkpoint(folder.path, at_step(-1), 1), doctest::Contains("expected step >= 0"), Error);
-  CHECK_THROWS_WITH_AS(write_checkpoint(folder.path, at_step(1), 0), doctest::Contains("keep at least one"), Error);
+  CHECK_THROWS_WITH_AS(write_checkpoint(folder.path, at_step(-1), {1}), doctest::Contains("expected step >= 0"), Error);
+  CHECK_THROWS_WITH_AS(write_checkpoint(folder.path, at_step(1), {0}), doctest::Contains("keep at least one"), Error);
   put_file(folder.path / "file", "x");
-  CHECK_THROWS_WITH_AS(write_checkpoint(folder.path / "file", at_step(1), 1),
+  CHECK_THROWS_WITH_AS(write_checkpoint(folder.path / "file", at_step(1), {1}),
                        doctest::Contains("choose another --output"), Error);
 }

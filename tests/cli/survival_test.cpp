@@ -1,0 +1,212 @@
+// Runs that are killed, that cannot write, whose numbers are no longer finite: what was learnt stays, and goes on alike.
+#include <doctest/doctest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <csignal>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/random.h"
+#include "io/checkpoint.h"
+#include "io/safetensors.h"
+#include "tests/cli/started.h"
+#include "tests/train/small_models.h"
+
+extern char** environ;
+
+namespace beit {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+const Words kSmall{"--data",       (source_folder() / "demo/data/cifar10-small-train.tar").string(),
+                   "--width",      "16",
+                   "--depth",      "2",
+                   "--heads",      "2",
+                   "--image-size", "32",
+                   "--patch-size", "8",
+                   "--batch-size", "100",
+                   "--device",     "cpu",
+                   "--threads",    "1",
+                   "--log-every",  "1"};
+
+Words join(Words words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+/// A command that trains, and what it wants beside the options of all.
+struct Training {
+  const char* name;
+  std::function<Words(const fs::path& folder)> words;
+};
+
+// Commands that train join here.
+const Training kTrainings[]{
+    {"vqkd", [](const fs::path&) { return Words{"vqkd", "--teacher", "pixels", "--codes", "16", "--code-dim", "4"}; }},
+    {"pretrain",
+     [](const fs::path& folder) {
+       const auto tokenizer = folder / "tokenizer.safetensors";
+       write_small_tokenizer(tokenizer);
+       return Words{"pretrain", "--tokenizer", tokenizer.string(), "--drop-path", "0.2",
+                    "--masked-patches", "6", "--min-mask-block", "2"};
+     }},
+};
+
+/// A `beit` in the background.
+class Process {
+ public:
+  explicit Process(const Words& words) {
+    std::vector<std::string> all = join({program().string()}, words);
+    std::vector<char*> arguments;
+    for (auto& word : all) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
+    REQUIRE(posix_spawn(&pid_, all[0].c_str(), &files, nullptr, arguments.data(), environ) == 0);
+    posix_spawn_file_actions_destroy(&files);
+  }
+  ~Process() { kill(); }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  bool runs() { return pid_ > 0 && waitpid(pid_, &status_, WNOHANG) == 0; }
+  void kill() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    waitpid(pid_, &status_, 0);
+    pid_ = 0;
+  }
+  /// The exit code, once it has ended by itself.
+  int code() {
+    pid_ = 0;
+    return WIFEXITED(status_) ? WEXITSTATUS(status_) : -1;
+  }
+
+ private:
+  pid_t pid_ = 0;
+  int status_ = 0;
+};
+
+/// A checkpoint's name, and how many lines the log has.
+std::string progress_of(const fs::path& run) {
+  const auto found = checkpoints(run);
+  std::error_code none;
+  const auto log = fs::file_size(run / "log.jsonl", none);
+  return (found.empty() ? "" : found.front().filename().string()) + " " + std::to_string(none ? 0 : log);
+}
+
+TEST_CASE("survival: a run killed again and again ends with the weights of one that was not, bit for bit") {
+  const char* wanted = std::getenv("BEIT_KILLS");
+  const int kills = wanted != nullptr ? std::atoi(wanted) : 20;
+  for (const Training& training : kTrainings) {
+    CAPTURE(training.name);
+    const TemporaryFolder folder;
+    const Words words = join(join(training.words(folder.path), kSmall),
+                             {"--epochs", "2", "--warmup-epochs", "1", "--checkpoint-every", "3", "--steps", "90"});
+    const auto run = folder.path / "killed", whole = folder.path / "whole";
+    REQUIRE(start(join(words, {"--output", whole.string()})).code == 0);
+
+    Random random(31, 0, 0, Purpose::kWeights);
+    int killed = 0, code = -1;
+    for (int starts = 0; starts < 20 * kills && code != 0; ++starts) {
+      const auto before = progress_of(run);
+      Process process(join(words, {"--output", run.string()}));
+      const bool at_start = killed < kills && random.uniform() < 0.2;  // before its first step too
+      const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+      while (process.runs() && !at_start && progress_of(run) == before) {
+        REQUIRE(std::chrono::steady_clock::now() < deadline);
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(random.integer(0, at_start ? 400 : 60)));
+      if (killed < kills && process.runs()) {
+        process.kill();
+        ++killed;
+        continue;
+      }
+      while (process.runs()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      code = process.code();
+    }
+    CHECK(code == 0);
+    CHECK(killed == kills);
+    const auto expected = read_safetensors(whole / "model.safetensors").tensors;
+    const auto got = read_safetensors(run / "model.safetensors").tensors;
+    REQUIRE(got.size() == expected.size());
+    for (const auto& [name, value] : expected) {
+      CAPTURE(name);
+      CHECK(torch::equal(got.at(name), value));
+    }
+    const auto steps = read_checkpoint(checkpoints(run).front()).step;
+    CHECK(steps == 90);
+  }
+}
+
+TEST_CASE("survival: a step that is not finite changes nothing, and at last its images are named") {
+  const TemporaryFolder folder;
+  const auto run = folder.path / "run";
+  const auto ended =
+      start(join(join(kTrainings[0].words(folder.path), kSmall),
+                 {"--output", run.string(), "--lr", "1e30", "--warmup-epochs", "0", "--retries", "2", "--steps", "9"}));
+  CAPTURE(ended.err);
+  CHECK(ended.code == 1);
+  CHECK(ended.err.find("refused, nothing is changed") != std::string::npos);
+  CHECK(ended.err.find(" in 3 tries; the steps before it are saved") != std::string::npos);
+  CHECK(ended.err.find("cifar10-small-train.tar/") != std::string::npos);
+  CHECK(ended.err.find(" and 80 more") != std::string::npos);
+  REQUIRE(!checkpoints(run).empty());
+  for (const auto& [name, value] : read_checkpoint(checkpoints(run).front()).tensors) {
+    CAPTURE(name);
+    CHECK(torch::isfinite(value).all().item<bool>());
+  }
+}
+
+TEST_CASE("survival: a checkpoint that cannot be written is an error line, and the run goes on") {
+  const TemporaryFolder folder;
+  const auto run = folder.path / "run", err = folder.path / "err";
+  std::string line = "ulimit -f 40; '" + program().string() + "'";  // blocks of 512 bytes: room for the log alone
+  for (const auto& word : join(join(kTrainings[0].words(folder.path), kSmall),
+                               {"--output", run.string(), "--checkpoint-every", "2", "--steps", "6"})) {
+    line += " '" + word + "'";
+  }
+  const int status = std::system(("sh -c \"" + line + "\" > /dev/null 2> '" + err.string() + "'").c_str());
+  const auto text = text_of(err);
+  CAPTURE(text);
+  CHECK(WEXITSTATUS(status) == 1);
+  CHECK(text.find("the run goes on with the checkpoints that it has") != std::string::npos);
+  CHECK(text.find("beit: error: ") != std::string::npos);
+  CHECK(text_of(run / "log.jsonl").find("\"step\":6") != std::string::npos);
+  CHECK(!fs::exists(run / "model.safetensors"));
+  CHECK(checkpoints(run).empty());
+}
+
+TEST_CASE("survival: checkpoints at multiples of --keep-every stay") {
+  const TemporaryFolder folder;
+  const auto run = folder.path / "run";
+  REQUIRE(start(join(join(kTrainings[0].words(folder.path), kSmall),
+                     {"--output", run.string(), "--checkpoint-every", "1", "--keep-checkpoints", "2", "--keep-every",
+                      "4", "--steps", "10"}))
+              .code == 0);
+  std::vector<std::string> names;
+  for (const auto& path : checkpoints(run)) names.push_back(path.filename().string());
+  CHECK(names == std::vector<std::string>{"step-00000010.safetensors", "step-00000009.safetensors",
+                                          "step-00000008.safetensors", "step-00000004.safetensors"});
+}
+
+TEST_CASE("survival: a collapsing codebook raises an alarm") {
+  const TemporaryFolder folder;
+  const auto run = folder.path / "run";
+  const auto ended = start(join(join(kTrainings[0].words(folder.path), kSmall),
+                                {"--output", run.string(), "--lr", "1", "--warmup-epochs", "0", "--steps", "60"}));
+  CAPTURE(ended.err);
+  CHECK(ended.err.find("the codebook collapses") != std::string::npos);
+  CHECK(ended.err.find("--revive-threshold") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace beit
