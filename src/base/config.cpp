@@ -294,6 +294,22 @@ OptionList describe(TrainOptions& o) {
        .value = &o.clip_grad,
        .help = "largest norm of all gradients; 0: not clipped",
        .range = kFrom0},
+      {.name = "ema-decay",
+       .value = &o.ema_decay,
+       .help = "of the moving average of the weights, kept in model_ema.safetensors; 0: none",
+       .range = kShare},
+      {.name = "accumulate",
+       .value = &o.accumulate,
+       .help = "parts that a step's images are cut into: less memory, the same result",
+       .range = {.least = 1, .most = 1e6}},
+      {.name = "recompute",
+       .value = &o.recompute,
+       .help = "keep each block's input alone and compute the rest again in the backward pass: less memory, more time"},
+      {.name = "precision",
+       .value = &o.precision,
+       .help = "of products and attention; codebook and norms stay float32. bf16: GPUs, CPUs with AMX or AVX512-BF16; "
+               "fp16: GPUs",
+       .choices = {"float32", "bf16", "fp16"}},
       {.name = "checkpoint-every",
        .value = &o.checkpoint_every,
        .help = "steps between checkpoints; 0: one epoch",
@@ -319,6 +335,26 @@ OptionList describe(TrainOptions& o) {
        .value = &o.val_every,
        .help = "epochs between two validations; the last is always done",
        .range = kFrom1},
+      {.name = "events-every",
+       .value = &o.events_every,
+       .help = "steps between pictures and histograms for TensorBoard in RUN/events; 0: one epoch; -1: no events",
+       .range = {.least = -1}},
+  };
+}
+
+OptionList describe(RankOptions& o) {
+  return {
+      {.name = "ranks",
+       .value = &o.ranks,
+       .help = "processes on this machine that train together; torchrun, srun and mpirun start them themselves",
+       .range = {.least = 1, .most = 1024}},
+      {.name = "rank-timeout",
+       .value = &o.rank_timeout,
+       .help = "seconds after which a rank that hangs ends the others",
+       .range = {.least = 1, .most = 86400}},
+      {.name = "shard-optimizer",
+       .value = &o.shard_optimizer,
+       .help = "each rank keeps its part of the optimizer's state: less memory, the same result"},
   };
 }
 

@@ -109,7 +109,11 @@ struct TrainOptions {
   int64_t warmup_epochs = 10;
   double weight_decay = 0.05;
   double beta1 = 0.9, beta2 = 0.98;
-  double clip_grad = 0.0;        ///< largest norm of all gradients; 0: not clipped
+  double clip_grad = 0.0;             ///< largest norm of all gradients; 0: not clipped
+  double ema_decay = 0.0;             ///< of the moving average of the weights, in [0, 1); 0: none
+  int64_t accumulate = 1;             ///< parts that a step's images are cut into
+  bool recompute = false;             ///< of each block only the input is kept for the backward pass
+  std::string precision = "float32";  ///< of products and attention; or bf16, fp16
   int64_t checkpoint_every = 0;  ///< steps; 0: each epoch
   int64_t keep_checkpoints = 2;
   int64_t keep_every = 0;       ///< steps; checkpoints of their multiples stay for good; 0: none
@@ -117,8 +121,17 @@ struct TrainOptions {
   std::string resume = "auto";  ///< auto, never, or a checkpoint
   int64_t log_every = 10;       ///< steps
   int64_t val_every = 1;        ///< epochs
+  int64_t events_every = 0;     ///< steps between pictures and histograms of TensorBoard; 0: one epoch; -1: no events
 };
 OptionList describe(TrainOptions&);
+
+/// The processes that train together.
+struct RankOptions {
+  int64_t ranks = 1;             ///< started on this machine; torchrun, srun and mpirun start theirs themselves
+  int64_t rank_timeout = 300;    ///< seconds
+  bool shard_optimizer = false;  ///< each rank keeps a part of the optimizer's state
+};
+OptionList describe(RankOptions&);
 
 /// The machine and the screen.
 struct RuntimeOptions {
