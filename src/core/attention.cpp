@@ -14,8 +14,11 @@ torch::Tensor attend(const torch::Tensor& q_BHTd, const torch::Tensor& k_BHTd, c
   }
   // LibTorch's fused kernels give no gradient for the bias, and its unfused one makes more passes over memory.
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHTd.size(-1)));
-  return torch::matmul(torch::softmax(torch::matmul(q_BHTd * scale, k_BHTd.transpose(-2, -1)).add_(bias_HTT), -1),
-                       v_BHTd);
+  const auto scores_BHTT = torch::matmul(q_BHTd * scale, k_BHTd.transpose(-2, -1));
+  // Under autocast scores have fewer bits than the bias: their sum and its softmax have the bias's.
+  const bool same_type = scores_BHTT.scalar_type() == bias_HTT.scalar_type();
+  const auto weights_BHTT = torch::softmax(same_type ? scores_BHTT.add_(bias_HTT) : scores_BHTT + bias_HTT, -1);
+  return torch::matmul(weights_BHTT.to(v_BHTd.dtype()), v_BHTd);
 }
 
 AttentionImpl::AttentionImpl(const ViTOptions& options) : heads_(options.heads) {

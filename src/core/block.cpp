@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "core/recompute.h"
 
 namespace beit {
 
@@ -39,18 +40,34 @@ BlockImpl::BlockImpl(const ViTOptions& options, double drop_path) : drop_path_(d
 }
 
 torch::Tensor BlockImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                                 const std::optional<OtherGrid>& other) {
-  const auto y_BTD = add_branch(x_BTD, attn_->forward(norm1_->forward(x_BTD), bias_HTT, other), gamma_1_D_);
-  return add_branch(y_BTD, mlp_->forward(norm2_->forward(y_BTD)), gamma_2_D_);
+                                 const std::optional<OtherGrid>& other, const StepPart& part) {
+  const auto attn_factor_B11 = draw_factor(x_BTD, part), mlp_factor_B11 = draw_factor(x_BTD, part);
+  if (!recompute_ || !is_training() || !torch::GradMode::is_enabled()) {
+    return branches(x_BTD, bias_HTT, other, attn_factor_B11, mlp_factor_B11);
+  }
+  const auto body = [this, alive = shared_from_this(), other, attn_factor_B11,
+                     mlp_factor_B11](const std::vector<torch::Tensor>& inputs) {
+    return branches(inputs[0], inputs[1], other, attn_factor_B11, mlp_factor_B11);
+  };
+  return recompute(body, {x_BTD, bias_HTT}, parameters());
 }
 
-torch::Tensor BlockImpl::add_branch(const torch::Tensor& x_BTD, torch::Tensor branch_BTD,
-                                    const torch::Tensor& gamma_D) {
-  if (drop_path_ > 0.0 && is_training()) {
-    const auto keep_B11 = torch::rand({x_BTD.size(0), 1, 1}, x_BTD.options()).ge(drop_path_).to(x_BTD.dtype());
-    branch_BTD = branch_BTD * (keep_B11 / (1.0 - drop_path_));
-  }
-  return gamma_D.defined() ? torch::addcmul(x_BTD, branch_BTD, gamma_D) : x_BTD + branch_BTD;
+torch::Tensor BlockImpl::draw_factor(const torch::Tensor& x_BTD, const StepPart& part) const {
+  if (drop_path_ == 0.0 || !is_training()) return {};
+  const auto kept_B = uniform_by_sample(x_BTD.size(0), part, x_BTD.device()).ge(drop_path_);
+  return (kept_B.to(x_BTD.dtype()) / (1.0 - drop_path_)).view({-1, 1, 1});
+}
+
+torch::Tensor BlockImpl::branches(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                                  const std::optional<OtherGrid>& other, const torch::Tensor& attn_factor_B11,
+                                  const torch::Tensor& mlp_factor_B11) {
+  const auto add = [](const torch::Tensor& to_BTD, const torch::Tensor& branch_BTD, const torch::Tensor& factor_B11,
+                      const torch::Tensor& gamma_D) {
+    const auto scaled_BTD = factor_B11.defined() ? branch_BTD * factor_B11 : branch_BTD;
+    return gamma_D.defined() ? torch::addcmul(to_BTD, scaled_BTD, gamma_D) : to_BTD + scaled_BTD;
+  };
+  const auto y_BTD = add(x_BTD, attn_->forward(norm1_->forward(x_BTD), bias_HTT, other), attn_factor_B11, gamma_1_D_);
+  return add(y_BTD, mlp_->forward(norm2_->forward(y_BTD)), mlp_factor_B11, gamma_2_D_);
 }
 
 void BlockImpl::rescale(int64_t number) {

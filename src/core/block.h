@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include "core/attention.h"
+#include "core/step_part.h"
 
 namespace beit {
 
@@ -20,20 +21,29 @@ TORCH_MODULE(Mlp);
 
 /// x += gamma_1 * attn(norm1(x)); x += gamma_2 * mlp(norm2(x)).
 /// In train() each branch is left out for a sample with probability `drop_path` and scaled by 1/(1-p) otherwise; the
-/// draw comes from LibTorch's generator, which the training loop seeds for every step.
+/// draw comes from LibTorch's generator, which the training loop seeds for every step, and belongs to the sample
+/// (core/step_part.h).
 class BlockImpl : public torch::nn::Module {
  public:
   BlockImpl(const ViTOptions& options, double drop_path);
   torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                        const std::optional<OtherGrid>& other = {});
+                        const std::optional<OtherGrid>& other = {}, const StepPart& part = {});
+
+  /// Whether train() keeps only the block's input for the backward pass and computes the rest again (core/recompute.h).
+  void set_recompute(bool on) { recompute_ = on; }
 
   /// Divides attn.proj.weight and mlp.fc2.weight by sqrt(2 * number), number counted from 1.
   void rescale(int64_t number);
 
  private:
-  torch::Tensor add_branch(const torch::Tensor& x_BTD, torch::Tensor branch_BTD, const torch::Tensor& gamma_D);
+  /// What a branch of each sample is multiplied by, [B, 1, 1]; undefined where nothing is left out.
+  torch::Tensor draw_factor(const torch::Tensor& x_BTD, const StepPart& part) const;
+  torch::Tensor branches(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                         const std::optional<OtherGrid>& other, const torch::Tensor& attn_factor_B11,
+                         const torch::Tensor& mlp_factor_B11);
 
   double drop_path_;
+  bool recompute_ = false;
   torch::nn::LayerNorm norm1_ = nullptr, norm2_ = nullptr;
   Attention attn_ = nullptr;
   Mlp mlp_ = nullptr;

@@ -26,7 +26,7 @@ class ClassifierImpl : public ViTImpl {
   explicit ClassifierImpl(const ClassifierOptions& options);
 
   /// Images [B, C, height, width] to logits [B, classes].
-  torch::Tensor forward(const torch::Tensor& images_BCHW);
+  torch::Tensor forward(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
  private:
   Pooling pooling_;

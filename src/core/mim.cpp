@@ -1,6 +1,7 @@
 #include "core/mim.h"
 
 #include "base/error.h"
+#include "core/full_precision.h"
 
 namespace beit {
 
@@ -32,19 +33,21 @@ MaskedImageModelImpl::MaskedImageModelImpl(const MimOptions& options)
   }
 }
 
-MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN) {
+MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN,
+                                        const StepPart& part) {
   const Grid grid = this->grid(images_BCHW);
   const int64_t images = images_BCHW.size(0), patches = grid.patches();
   require(mask_BN.dim() == 2 && mask_BN.size(0) == images && mask_BN.size(1) == patches &&
               mask_BN.scalar_type() == torch::kBool,
           "mim: expected a bool mask [{}, {}], got {} [{}]; one entry a patch", images, patches,
           torch::toString(mask_BN.scalar_type()), fmt::join(mask_BN.sizes(), ", "));
+  check_part(part, images);
   auto x_BTD = embed(torch::where(mask_BN.unsqueeze(-1), mask_token_, patch_embed_->forward(images_BCHW)), grid);
   const auto other = other_grid(grid);
   const auto bias_HTT = shared_bias(other);
   torch::Tensor early_BND;
   for (size_t i = 0; i < blocks_->size(); ++i) {
-    x_BTD = blocks_->at<BlockImpl>(i).forward(x_BTD, bias_HTT, other);
+    x_BTD = blocks_->at<BlockImpl>(i).forward(x_BTD, bias_HTT, other, part);
     if (mim_.cls_branch && static_cast<int64_t>(i) + 1 == mim_.early_layers) early_BND = x_BTD.slice(1, 1);
   }
   // Rows of the masked patches among all tokens: norm and head see nothing else.
@@ -59,7 +62,7 @@ MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const 
   if (!mim_.cls_branch) return logits;
   auto y_BTD = torch::cat({x_BTD.slice(1, 0, 1), early_BND}, 1);
   for (size_t i = 0; i < cls_pt_layers_->size(); ++i)
-    y_BTD = cls_pt_layers_->at<BlockImpl>(i).forward(y_BTD, bias_HTT, other);
+    y_BTD = cls_pt_layers_->at<BlockImpl>(i).forward(y_BTD, bias_HTT, other, part);
   auto& norm = mim_.shared_head ? norm_ : cls_pt_norm_;
   auto& head = mim_.shared_head ? lm_head_ : cls_pt_lm_head_;
   logits.cls_pt_MV = head->forward(norm->forward(masked(y_BTD)));
@@ -67,15 +70,19 @@ MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const 
 }
 
 MimLoss mim_loss(const MimLogits& logits, const torch::Tensor& targets_M) {
+  const FullPrecision full_precision;
+  const auto cross_entropy = [&](const torch::Tensor& logits_MV) {
+    return torch::cross_entropy_loss(at_least_float32(logits_MV), targets_M);
+  };
   const auto accuracy = [&](const torch::Tensor& logits_MV) {
     return logits_MV.detach().argmax(1).eq(targets_M).to(torch::kFloat32).mean();
   };
   MimLoss loss;
-  loss.main = torch::cross_entropy_loss(logits.main_MV, targets_M);
+  loss.main = cross_entropy(logits.main_MV);
   loss.accuracy_main = accuracy(logits.main_MV);
   loss.total = loss.main;
   if (logits.cls_pt_MV.defined()) {
-    loss.cls_pt = torch::cross_entropy_loss(logits.cls_pt_MV, targets_M);
+    loss.cls_pt = cross_entropy(logits.cls_pt_MV);
     loss.accuracy_cls_pt = accuracy(logits.cls_pt_MV);
     loss.total = loss.main + loss.cls_pt;
   }

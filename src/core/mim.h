@@ -37,7 +37,7 @@ class MaskedImageModelImpl : public ViTImpl {
 
   /// Images [B, C, height, width] and mask, bool [B, N] of their patches: logits at the masked patches only, image by
   /// image.
-  MimLogits forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN);
+  MimLogits forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const StepPart& part = {});
 
  private:
   MimOptions mim_;
@@ -48,7 +48,7 @@ class MaskedImageModelImpl : public ViTImpl {
 };
 TORCH_MODULE(MaskedImageModel);
 
-/// Targets: int64 [M], the tokenizer's codes at the masked patches.
+/// Targets: int64 [M], the tokenizer's codes at the masked patches. In at least float32, also under autocast.
 MimLoss mim_loss(const MimLogits& logits, const torch::Tensor& targets_M);
 
 }  // namespace beit

@@ -1,9 +1,9 @@
 #include "core/quantizer.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
+#include "core/full_precision.h"
 #include "core/kmeans.h"
 
 namespace beit {
@@ -50,24 +50,29 @@ QuantizerImpl::QuantizerImpl(const QuantizerOptions& options, Ranks ranks)
   recent_counts_K_ = train_counts_K_.clone();
 }
 
-Quantized QuantizerImpl::forward(const torch::Tensor& features_BND) {
+torch::Tensor QuantizerImpl::unit_vectors(const torch::Tensor& features_BND) const {
   require(features_BND.dim() == 3 && features_BND.size(2) == options_.width,
           "quantizer: expected features [B, N, {}], got [{}]; the encoder's output width must equal --code-dim",
           options_.width, fmt::join(features_BND.sizes(), ", "));
-  const auto z_BND = unit(features_BND.to(torch::kFloat32));
+  return unit(at_least_float32(features_BND));
+}
+
+Quantized QuantizerImpl::forward(const torch::Tensor& features_BND, const StepPart& part) {
+  const FullPrecision full_precision;
+  const auto z_BND = unit_vectors(features_BND);
   const auto z_MD = z_BND.detach().flatten(0, 1);
   torch::Tensor ids_M, codes_KD;
   {
     torch::NoGradGuard no_grad;
-    if (is_training() && initted_1_.item<float>() == 0.0F && !staged_start_KD_.defined()) stage_start(z_MD);
-    codes_KD = is_training() && staged_start_KD_.defined() ? staged_start_KD_ : weight_KD_;
+    if (is_training() && needs_start()) start_from(z_BND.detach(), part);
+    codes_KD = (is_training() && staged_start_KD_.defined() ? staged_start_KD_ : weight_KD_).to(z_BND.dtype());
     ids_M = nearest_codes(z_MD, codes_KD);
     const auto counts_K = torch::bincount(ids_M, {}, options_.codes);
     if (is_training()) {
+      if (options_.revive_threshold > 0) staged_rows_.add(z_BND.detach(), part);
       const auto sums_KD = sum_by_code(z_MD, ids_M, options_.codes);
       staged_counts_K_ = staged_counts_K_.defined() ? staged_counts_K_ + counts_K : counts_K;
       staged_sums_KD_ = staged_sums_KD_.defined() ? staged_sums_KD_ + sums_KD : sums_KD;
-      staged_z_MD_ = z_MD;
     } else {
       eval_counts_K_ = eval_counts_K_.to(counts_K.device()) + counts_K;
     }
@@ -75,6 +80,34 @@ Quantized QuantizerImpl::forward(const torch::Tensor& features_BND) {
   const auto q_BND = codes_KD.index_select(0, ids_M).view_as(z_BND);
   return {z_BND + (q_BND - z_BND).detach(), ids_M.view({z_BND.size(0), z_BND.size(1)}),
           options_.beta * torch::mse_loss(z_BND, q_BND)};
+}
+
+bool QuantizerImpl::needs_start() const { return !staged_start_KD_.defined() && initted_1_.item<double>() == 0.0; }
+
+void QuantizerImpl::stage_start(const torch::Tensor& features_BND, const StepPart& part) {
+  const FullPrecision full_precision;
+  torch::NoGradGuard no_grad;
+  start_from(unit_vectors(features_BND), part);
+}
+
+void QuantizerImpl::start_from(const torch::Tensor& z_BND, const StepPart& part) {
+  // All ranks' rows are gathered and rank 0's result goes to all: every rank starts with the same codes.
+  StepRows step;
+  step.add(z_BND, part);
+  const auto z_MD = step.place(ranks_).front(kMostKMeansRows, ranks_);
+  auto means_KD = torch::zeros_like(weight_KD_), counts_K = torch::zeros_like(start_counts_K_);
+  if (ranks_.rank == 0) {
+    const int64_t all = z_MD.size(0);
+    const auto start_K = all >= options_.codes ? torch::randperm(all, torch::kInt64).slice(0, 0, options_.codes)
+                                               : torch::randint(all, {options_.codes}, torch::kInt64);
+    const auto found = kmeans(z_MD, start_K.to(z_MD.device()));
+    means_KD.copy_(found.means_KD);
+    counts_K.copy_(found.counts_K);
+  }
+  ranks_.sum(means_KD);
+  ranks_.sum(counts_K);
+  staged_start_KD_ = means_KD;
+  staged_start_counts_K_ = counts_K;
 }
 
 void QuantizerImpl::update() {
@@ -97,45 +130,26 @@ void QuantizerImpl::update() {
 }
 
 void QuantizerImpl::discard() {
-  staged_counts_K_ = staged_sums_KD_ = staged_z_MD_ = staged_start_KD_ = staged_start_counts_K_ = torch::Tensor();
+  staged_counts_K_ = staged_sums_KD_ = staged_start_KD_ = staged_start_counts_K_ = torch::Tensor();
+  staged_rows_.clear();
 }
 
 void QuantizerImpl::revive() {
   const double mean_use = recent_counts_K_.sum().item<double>() / static_cast<double>(options_.codes);
   const auto dead_R = recent_counts_K_.lt(options_.revive_threshold * mean_use).nonzero().squeeze(1);
   if (const int64_t dead = dead_R.size(0); dead > 0) {
-    const int64_t rows = staged_z_MD_.size(0);
-    const auto row_R = torch::randperm(rows, torch::kInt64)
-                           .to(dead_R.device())
-                           .index_select(0, torch::arange(dead, dead_R.options()).remainder(rows));
-    auto revived_RD = staged_z_MD_.index_select(0, row_R);
-    if (ranks_.rank != 0) revived_RD.zero_();  // rank 0's vectors serve all
-    ranks_.sum(revived_RD);
+    const auto step = staged_rows_.place(ranks_);
+    auto row_R = torch::zeros_like(dead_R);
+    if (ranks_.rank == 0) {
+      const auto drawn = torch::randperm(step.rows, torch::kInt64);
+      row_R.copy_(drawn.index_select(0, torch::arange(dead).remainder(step.rows)));
+    }
+    ranks_.sum(row_R);
+    const auto revived_RD = step.pick(row_R, ranks_).to(weight_KD_.dtype());
     weight_KD_.index_copy_(0, dead_R, revived_RD);
   }
   recent_counts_K_.zero_();
   updates_since_search_ = 0;
-}
-
-void QuantizerImpl::stage_start(const torch::Tensor& z_MD) {
-  // All ranks' rows are gathered and rank 0's result goes to all: every rank starts with the same codes.
-  const int64_t rows = std::min(z_MD.size(0), kMostKMeansRows / ranks_.size);
-  auto gathered_MD = torch::zeros({rows * ranks_.size, options_.width}, z_MD.options());
-  gathered_MD.slice(0, ranks_.rank * rows, (ranks_.rank + 1) * rows).copy_(z_MD.slice(0, 0, rows));
-  ranks_.sum(gathered_MD);
-  auto means_KD = torch::zeros_like(weight_KD_), counts_K = torch::zeros_like(start_counts_K_);
-  if (ranks_.rank == 0) {
-    const int64_t all = gathered_MD.size(0);
-    const auto start_K = all >= options_.codes ? torch::randperm(all, torch::kInt64).slice(0, 0, options_.codes)
-                                               : torch::randint(all, {options_.codes}, torch::kInt64);
-    const auto found = kmeans(gathered_MD, start_K.to(z_MD.device()));
-    means_KD.copy_(found.means_KD);
-    counts_K.copy_(found.counts_K);
-  }
-  ranks_.sum(means_KD);
-  ranks_.sum(counts_K);
-  staged_start_KD_ = means_KD;
-  staged_start_counts_K_ = counts_K;
 }
 
 void QuantizerImpl::set_codebook(const torch::Tensor& codes_KD) {

@@ -4,7 +4,11 @@
 
 #include <torch/torch.h>
 
-#include <functional>
+#include <map>
+#include <string>
+
+#include "core/ranks.h"
+#include "core/step_rows.h"
 
 namespace beit {
 
@@ -34,33 +38,42 @@ struct CodeUsage {
 
 CodeUsage code_usage(const torch::Tensor& counts_K);
 
-/// This process among those that train together. `sum` adds a tensor over all ranks, in place.
-struct Ranks {
-  int64_t rank = 0, size = 1;
-  std::function<void(torch::Tensor&)> sum = [](torch::Tensor&) {};
-};
-
 /// Nearest code on the unit sphere, `NormEMAVectorQuantizer` of the published code.
 ///
 /// In train(), forward() notes which vectors each code was given and update() moves the codes, so that a step that is
-/// not taken changes nothing and several forward passes count as one batch; the codes of the k-means start too stay only
-/// with update(). In eval() codes never move, and usage is
-/// counted apart from training's. Each code's mean over the batch is normalised; the code goes 1 - decay of the way.
+/// not taken changes nothing and several forward passes count as one batch; the codes of the k-means start too stay
+/// only with update(). In eval() codes never move, and usage is counted apart from training's. Each code's mean over
+/// the batch is normalised; the code goes 1 - decay of the way.
+///
+/// K-means start: the first training step's vectors, at most 262,144 of them in whole samples, give the first codes.
+/// forward() starts by itself from what it was given, as the published form does; a step in several parts needs
+/// stage_start() before.
 ///
 /// Revival: at every `revive_every`-th update, a code that was given less than `revive_threshold` times the mean number
-/// of vectors since the last search becomes one of the batch's own vectors, drawn without repetition while they last.
+/// of vectors since the last search becomes one of the step's own vectors, drawn without repetition while they last.
+///
+/// Start and revival number the step's vectors by sample (core/step_rows.h): with the generator seeded equally, the
+/// codes do not depend on how the step is cut into parts and over ranks. Only rank 0 draws; what it draws goes to all.
+/// All is computed in at least float32, also under autocast.
 ///
 /// Names in files: embedding.{weight,cluster_size,embed_avg,initted}, cluster_size. Not thread-safe.
-/// forward() until the k-means start and update() are collective: every rank calls them equally often.
+/// stage_start(), forward() while needs_start() and update() are collective: every rank calls them equally often.
 class QuantizerImpl : public torch::nn::Module {
  public:
   explicit QuantizerImpl(const QuantizerOptions& options, Ranks ranks = {});
 
   /// Features [B, N, D] of any length; they are normalised here.
-  Quantized forward(const torch::Tensor& features_BND);
+  Quantized forward(const torch::Tensor& features_BND, const StepPart& part = {});
 
-  /// Applies what forward() noted since the last call; nothing after none. The codes of training until then: codebook(),
-  /// or k-means' of the first forward().
+  /// Whether there are no codes yet, neither k-means' nor given ones.
+  bool needs_start() const;
+
+  /// Finds k-means' codes from the features [B, N, D] of all of this rank's parts of the step; forward() then uses
+  /// them, update() keeps them and discard() forgets them. Collective.
+  void stage_start(const torch::Tensor& features_BND, const StepPart& part = {});
+
+  /// Applies what forward() noted since the last call; nothing after none. The codes of training until then:
+  /// codebook(), or k-means' of the first forward().
   void update();
 
   /// Forgets what forward() noted: the step is not taken.
@@ -81,16 +94,19 @@ class QuantizerImpl : public torch::nn::Module {
   void set_progress(const std::map<std::string, torch::Tensor>& progress);
 
  private:
-  void stage_start(const torch::Tensor& z_MD);
+  /// Features of unit length in the type that all is computed in.
+  torch::Tensor unit_vectors(const torch::Tensor& features_BND) const;
+  void start_from(const torch::Tensor& z_BND, const StepPart& part);
   void revive();
 
   QuantizerOptions options_;
   Ranks ranks_;
   torch::Tensor weight_KD_, start_counts_K_, embed_avg_KD_, initted_1_, cluster_size_K_;
   torch::Tensor train_counts_K_, eval_counts_K_;
-  torch::Tensor staged_counts_K_, staged_sums_KD_, staged_z_MD_;  // since the last update()
-  torch::Tensor staged_start_KD_, staged_start_counts_K_;         // k-means' codes, until the first update()
-  torch::Tensor recent_counts_K_;                                 // since the last search for dead codes
+  torch::Tensor staged_counts_K_, staged_sums_KD_;         // since the last update()
+  StepRows staged_rows_;                                   // likewise, where codes are revived
+  torch::Tensor staged_start_KD_, staged_start_counts_K_;  // k-means' codes, until the first update()
+  torch::Tensor recent_counts_K_;                          // since the last search for dead codes
   int64_t updates_since_search_ = 0;
 };
 TORCH_MODULE(Quantizer);

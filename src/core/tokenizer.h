@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <optional>
+#include <vector>
 
 #include "core/normalise.h"
 #include "core/quantizer.h"
@@ -35,8 +36,9 @@ class TokenizerImpl : public torch::nn::Module {
  public:
   explicit TokenizerImpl(const TokenizerOptions& options, Ranks ranks = {});
 
-  /// Images [B, 3, height, width] in [0, 1] to codes.
-  Quantized encode(const torch::Tensor& images_BCHW);
+  /// Images [B, 3, height, width] in [0, 1] to codes. The vectors and what becomes of them have at least float32, also
+  /// under autocast.
+  Quantized encode(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
   /// The visual tokens alone, int64 [B, N], without gradient.
   torch::Tensor codes(const torch::Tensor& images_BCHW);
@@ -46,12 +48,23 @@ class TokenizerImpl : public torch::nn::Module {
   torch::Tensor decode(const torch::Tensor& codes_BNC, const std::optional<Grid>& grid = {});
 
   /// One training step's losses against the teacher's features [B, N, F].
-  VqkdLoss forward(const torch::Tensor& images_BCHW, const torch::Tensor& target_BNF);
+  VqkdLoss forward(const torch::Tensor& images_BCHW, const torch::Tensor& target_BNF, const StepPart& part = {});
+
+  /// The k-means start from a whole step: `images` are those of all of this rank's parts, `parts` say which. Called in
+  /// train() before the step's first forward(), where quantizer()->needs_start(); collective. What is drawn for a
+  /// sample is what forward() draws with the generator as it stands here; seed it again after.
+  void stage_start(const std::vector<torch::Tensor>& images, const std::vector<StepPart>& parts);
+
+  /// Whether the blocks of encoder and decoder compute their activations again in the backward pass.
+  void set_recompute(bool on);
 
   Quantizer& quantizer() { return quantize_; }
   const TokenizerOptions& options() const { return options_; }
 
  private:
+  /// [B, N, C], before they are normalised.
+  torch::Tensor vectors(const torch::Tensor& images_BCHW, const StepPart& part);
+
   TokenizerOptions options_;
   ViT encoder_ = nullptr, decoder_ = nullptr;
   Quantizer quantize_ = nullptr;

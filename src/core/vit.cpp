@@ -35,7 +35,7 @@ void ViTImpl::init(const InitOptions& init) {
 
 torch::Tensor ViTImpl::embed(const torch::Tensor& patches_BND, const Grid& grid) {
   const auto x_BTD =
-      torch::cat({cls_token_.expand({patches_BND.size(0), -1, -1}).to(patches_BND.dtype()), patches_BND}, 1);
+      torch::cat({cls_token_.expand({patches_BND.size(0), -1, -1}), patches_BND.to(cls_token_.dtype())}, 1);
   return pos_embed_.defined() ? x_BTD + resize_positions(pos_embed_, options_.grid, grid) : x_BTD;
 }
 
@@ -58,25 +58,33 @@ torch::Tensor ViTImpl::shared_bias(const std::optional<OtherGrid>& other) {
   return rel_pos_bias_.is_empty() ? torch::Tensor() : rel_pos_bias_->forward(other);
 }
 
-torch::Tensor ViTImpl::tokens(const torch::Tensor& images_BCHW) {
-  return layers(images_BCHW, {options_.depth}).front();
+torch::Tensor ViTImpl::tokens(const torch::Tensor& images_BCHW, const StepPart& part) {
+  return layers(images_BCHW, {options_.depth}, part).front();
 }
 
-torch::Tensor ViTImpl::patch_tokens(const torch::Tensor& images_BCHW) {
-  return norm_->forward(tokens(images_BCHW).slice(1, 1));
+torch::Tensor ViTImpl::patch_tokens(const torch::Tensor& images_BCHW, const StepPart& part) {
+  return norm_->forward(tokens(images_BCHW, part).slice(1, 1));
 }
 
-std::vector<torch::Tensor> ViTImpl::layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers) {
+void ViTImpl::set_recompute(bool on) {
+  for (const auto& module : modules(/*include_self=*/false)) {
+    if (auto* block = module->as<BlockImpl>()) block->set_recompute(on);
+  }
+}
+
+std::vector<torch::Tensor> ViTImpl::layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers,
+                                           const StepPart& part) {
   require(!layers.empty() && layers.front() >= 1 && layers.back() <= options_.depth && std::ranges::is_sorted(layers),
           "vit: expected rising layers between 1 and {}, got [{}]; check --layer", options_.depth,
           fmt::join(layers, ", "));
+  check_part(part, images_BCHW.size(0));
   const Grid grid = this->grid(images_BCHW);
   const auto other = other_grid(grid);
   const auto bias_HTT = shared_bias(other);
   auto x_BTD = embed(patch_embed_->forward(images_BCHW), grid);
   std::vector<torch::Tensor> found;
   for (int64_t number = 1; number <= layers.back(); ++number) {
-    x_BTD = blocks_->at<BlockImpl>(static_cast<size_t>(number - 1)).forward(x_BTD, bias_HTT, other);
+    x_BTD = blocks_->at<BlockImpl>(static_cast<size_t>(number - 1)).forward(x_BTD, bias_HTT, other, part);
     if (std::ranges::binary_search(layers, number)) found.push_back(x_BTD);
   }
   return found;

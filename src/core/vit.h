@@ -28,18 +28,24 @@ enum class FinalNorm {
 /// grid position embedding and bias tables are resized in each forward pass (core/regrid.h, core/bias_resize.h), as
 /// they would be at loading, and gradients flow back to them. What follows from the grids alone is kept for the latest
 /// few: passes at another size are not thread-safe.
+///
+/// `part` says which of a training step's samples the images are (core/step_part.h).
 class ViTImpl : public torch::nn::Module {
  public:
   ViTImpl(const ViTOptions& options, FinalNorm final_norm);
 
   /// Tokens after the last block, before the final norm: [B, C, height, width] to [B, T, D].
-  torch::Tensor tokens(const torch::Tensor& images_BCHW);
+  torch::Tensor tokens(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
   /// Patch tokens after the final norm: [B, N, D].
-  torch::Tensor patch_tokens(const torch::Tensor& images_BCHW);
+  torch::Tensor patch_tokens(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
   /// Tokens [B, T, D] after each of the blocks in `layers` (counted from 1, rising; depth is the last).
-  std::vector<torch::Tensor> layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers);
+  std::vector<torch::Tensor> layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers,
+                                    const StepPart& part = {});
+
+  /// Whether the blocks, those of derived networks too, compute their activations again in the backward pass.
+  void set_recompute(bool on);
 
   /// The patches of images [B, C, height, width]. Error where a side is no multiple of the patch.
   Grid grid(const torch::Tensor& images_BCHW) const { return patch_embed_->grid(images_BCHW); }

@@ -1,10 +1,6 @@
 // Shape letters: B images, N patches, D code width, K codes.
 #include "core/quantizer.h"
 
-#include <array>
-#include <barrier>
-#include <thread>
-
 #include "base/error.h"
 #include "core/kmeans.h"
 #include "tests/core/golden.h"
@@ -107,54 +103,6 @@ TEST_CASE("quantizer: a code book given from outside takes the place of the k-me
   quantizer->forward(torch::randn({2, 9, 4}));
   CHECK(torch::equal(quantizer->codebook(), codes_KD));
   CHECK_THROWS_WITH_AS(quantizer->set_codebook(torch::randn({6, 5})), doctest::Contains("--code-dim"), Error);
-}
-
-/// The sum over two ranks that are threads.
-struct Meeting {
-  std::barrier<> both{2};
-  std::array<torch::Tensor, 2> parts;
-
-  Ranks ranks(int64_t rank) {
-    const auto own = static_cast<size_t>(rank);
-    return {.rank = rank, .size = 2, .sum = [this, own](torch::Tensor& tensor) {
-              parts[own] = tensor.clone();
-              both.arrive_and_wait();
-              tensor += parts[1 - own];
-              both.arrive_and_wait();
-            }};
-  }
-};
-
-TEST_CASE("quantizer: two ranks start and move as one that sees both batches") {
-  torch::manual_seed(25);
-  const auto features_BND = torch::randn({4, 10, 4});
-  const QuantizerOptions options{.codes = 8, .width = 4, .revive_threshold = 0.9, .revive_every = 2};
-  Quantizer alone(QuantizerOptions{.codes = 8, .width = 4});
-  Meeting meeting;
-  std::array<Quantizer, 2> pair{Quantizer(options, meeting.ranks(0)), Quantizer(options, meeting.ranks(1))};
-  const auto step = [&](int64_t rank) {
-    auto& quantizer = pair[static_cast<size_t>(rank)];
-    quantizer->forward(features_BND.slice(0, 2 * rank, 2 * rank + 2));
-    quantizer->update();
-  };
-  const auto step_of_both = [&] {
-    std::thread other(step, 1);
-    step(0);
-    other.join();
-  };
-  torch::manual_seed(26);
-  step_of_both();
-  torch::manual_seed(26);
-  alone->forward(features_BND);
-  alone->update();
-  CHECK(difference(pair[0]->codebook(), alone->codebook()) < 1e-6);
-  CHECK(torch::equal(pair[0]->counts(), alone->counts()));
-  CHECK(torch::equal(pair[0]->codebook(), pair[1]->codebook()));
-  step_of_both();  // with a search for dead codes
-  CHECK(torch::equal(pair[0]->codebook(), pair[1]->codebook()));
-  alone->forward(features_BND);
-  alone->update();
-  CHECK(difference(pair[0]->codebook(), alone->codebook()) > 0.01);
 }
 
 TEST_CASE("quantizer: codes have unit length and the gradient passes straight to the input") {
