@@ -55,7 +55,7 @@ struct Call : torch::CustomClassHolder {
 
   /// On copies of the inputs that the graph outside does not know, with gradients: the body may choose its way by
   /// whether they are wanted, and both passes must go the same.
-  torch::Tensor run(const variable_list& given, variable_list& copies) const {
+  torch::Tensor run(torch::TensorList given, variable_list& copies) const {
     const torch::AutoGradMode with_gradients(true);
     const Autocast as_before(autocast);
     std::vector<torch::Tensor> inputs;
@@ -72,9 +72,9 @@ struct Call : torch::CustomClassHolder {
 
 /// The tensors are the defined inputs, then the parameters.
 struct Recompute : torch::autograd::Function<Recompute> {
-  static torch::Tensor forward(AutogradContext* context, const variable_list& tensors,
+  static torch::Tensor forward(AutogradContext* context, torch::TensorList tensors,
                                const c10::intrusive_ptr<Call>& call) {
-    context->save_for_backward(tensors);
+    context->save_for_backward(tensors.vec());
     context->saved_data[kCall] = c10::IValue::make_capsule(call);
     variable_list copies;
     return call->run(tensors, copies).variable_data();
@@ -119,7 +119,7 @@ torch::Tensor recompute(Recomputed body, const std::vector<torch::Tensor>& input
   call->body = std::move(body);
   call->autocast = Autocast::state(tensors.front().device().type());
   tensors.insert(tensors.end(), parameters.begin(), parameters.end());
-  return Recompute::apply(tensors, call);
+  return Recompute::apply(torch::TensorList(tensors), call);
 }
 
 }  // namespace beit

@@ -24,7 +24,8 @@ torch::Tensor relative_position_bias(const torch::Tensor& table_RH, const torch:
                                      const std::optional<OtherGrid>& other) {
   if (other) return relative_position_bias(other->resize(table_RH), other->index_TT);
   // embedding() reads rows as index_select() does; its gradient is much faster on the CPU.
-  return torch::embedding(table_RH, index_TT).permute({2, 0, 1}).contiguous();
+  // A module that is moved to another type takes its buffers along, so the index may come as float32 or float64.
+  return torch::embedding(table_RH, index_TT.to(torch::kInt64)).permute({2, 0, 1}).contiguous();
 }
 
 RelPosBiasImpl::RelPosBiasImpl(const Grid& grid, int64_t heads)

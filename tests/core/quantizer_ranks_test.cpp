@@ -11,7 +11,7 @@ namespace beit {
 namespace {
 
 constexpr int64_t kSamples = 12, kPatches = 10, kWidth = 6, kCodes = 8;
-constexpr QuantizerOptions kOptions{.codes = kCodes, .width = kWidth, .revive_threshold = 0.6, .revive_every = 3};
+constexpr QuantizerOptions kOptions{.codes = kCodes, .width = kWidth, .revive_threshold = 0.95, .revive_every = 3};
 
 struct Trained {
   torch::Tensor codes_KD, counts_K, usage_K;

@@ -41,7 +41,7 @@ std::pair<double, TensorMap> step(Network network, const StepData& data, const s
 template <class Make>
 void check_parts(const Make& make) {
   for (const auto dtype : {torch::kFloat64, torch::kFloat32}) {
-    CAPTURE(torch::toString(dtype));
+    CAPTURE(std::string(torch::toString(dtype)));
     const StepData data(12, dtype);
     const auto [loss, whole] = step(make(dtype), data, {StepPart{}});
     const bool exact = dtype == torch::kFloat64;
@@ -73,7 +73,7 @@ void check_autocast(const Make& make) {
   auto plain = make(torch::kFloat32);
   const double expected = step_loss(plain, data).template item<double>();
   for (const auto dtype : {torch::kBFloat16, torch::kHalf}) {
-    CAPTURE(torch::toString(dtype));
+    CAPTURE(std::string(torch::toString(dtype)));
     auto network = make(torch::kFloat32);
     torch::Tensor loss;
     {
