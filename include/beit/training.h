@@ -1,6 +1,7 @@
 // Training as the program's commands do it.
 #pragma once
 
+#include "train/events.h"
 #include "train/loop.h"
 #include "train/optimizer.h"
 #include "train/pretrain.h"

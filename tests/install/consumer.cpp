@@ -1,6 +1,7 @@
-// What somebody writes who uses the library: the visual tokens of an image.
+// What somebody writes who uses the library: the visual tokens of an image, and an event for TensorBoard.
 #include <beit/images.h>
 #include <beit/models.h>
+#include <beit/training.h>
 
 #include <iostream>
 
@@ -17,4 +18,5 @@ int main() {
   const auto pixels = beit::decode_image(file, "a random image");
   const auto image = beit::to_float(beit::evaluation_pixels(pixels, {.height = 32, .width = 32}));
   std::cout << tokenizer->codes(image.unsqueeze(0)) << "\n";
+  beit::EventWriter("events", 0).image("image", pixels, 1);
 }

@@ -9,4 +9,4 @@ cmake --install "$build" --prefix "$folder/prefix" >"$build/tests/install.log"
 export CMAKE_CXX_COMPILER_LAUNCHER=$(command -v ccache)
 cmake -S "$(dirname "$0")" -B "$folder/build" -G Ninja -DCMAKE_PREFIX_PATH="$folder/prefix" --log-level=NOTICE
 cmake --build "$folder/build"
-"$folder/build/consumer"
+(cd "$folder" && build/consumer)
