@@ -1,8 +1,11 @@
 #include "train/pretrain.h"
 
+#include <algorithm>
+
 #include "data/mask.h"
 #include "data/views.h"
 #include "train/evaluation.h"
+#include "viz/mask_picture.h"
 
 namespace beit {
 
@@ -53,6 +56,23 @@ nlohmann::ordered_json PretrainTask::validate() {
   model_->train();
   nlohmann::ordered_json line{{"val_loss", loss_sum / images}, {"val_masked_accuracy", correct / images}};
   return line;
+}
+
+std::vector<Picture> PretrainTask::pictures(const Batch& batch) {
+  const torch::NoGradGuard no_grad;
+  const int64_t shown = std::min(kShownImages, batch.indices_B.size(0));
+  const auto first = [&](size_t view) { return on_device(batch.views[view].narrow(0, 0, shown), device_); };
+  const auto student_BCHW = first(0), mask_BN = first(2);
+  model_->eval();
+  const auto foretold_M = model_->forward(student_BCHW, mask_BN).main_MV.argmax(1);
+  model_->train();
+  const auto right_M = foretold_M.eq(tokenizer_->codes(first(1)).masked_select(mask_BN));
+  // The student's view comes standardised.
+  const auto channels = [](const std::array<float, 3>& values) {
+    return torch::tensor(at::ArrayRef<float>(values)).view({1, 3, 1, 1});
+  };
+  const auto images_BCHW = student_BCHW.to(torch::kCPU) * channels(kImagenetStd) + channels(kImagenetMean);
+  return {{"masks", mask_picture(images_BCHW, mask_BN, right_M, model_->grid(student_BCHW))}};
 }
 
 }  // namespace beit

@@ -2,8 +2,11 @@
 // Shape letters: B images, H and W pixels, N patches.
 #pragma once
 
+#include <vector>
+
 #include "core/mim.h"
 #include "core/tokenizer.h"
+#include "train/events.h"
 #include "train/loop.h"
 
 namespace beit {
@@ -24,6 +27,10 @@ class PretrainTask : public TrainingTask {
   torch::nn::Module& model() override { return *model_; }
   StepLoss loss(const Batch& batch) override;
   nlohmann::ordered_json validate() override;
+
+  /// What the model foretells of a batch's first images (from the last block), in eval() and without gradients: nothing
+  /// that training counts or draws changes. The model is left in train(). Not collective.
+  std::vector<Picture> pictures(const Batch& batch);
 
  private:
   MimLoss forward(const Batch& batch);

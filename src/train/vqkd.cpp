@@ -1,8 +1,11 @@
 #include "train/vqkd.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "data/views.h"
 #include "train/evaluation.h"
+#include "viz/feature_picture.h"
 
 namespace beit {
 namespace {
@@ -69,6 +72,21 @@ nlohmann::ordered_json VqkdTask::validate() {
   auto line = figures("val_", code_usage(tokenizer_->quantizer()->counts()));
   tokenizer_->train();
   return line;
+}
+
+std::vector<Picture> VqkdTask::pictures(const Batch& batch) {
+  const torch::NoGradGuard no_grad;
+  const int64_t shown = std::min(kShownImages, batch.indices_B.size(0));
+  const auto first = [shown](const torch::Tensor& all_B) { return all_B.narrow(0, 0, shown); };
+  const auto images_BCHW = on_device(first(batch.views[0]), device_);
+  const auto target_BNF = targets_.of(images_BCHW, first(batch.indices_B), first(batch.views[1]));
+  const int64_t patch = tokenizer_->options().encoder.patch_size;
+  const Grid grid{images_BCHW.size(2) / patch, images_BCHW.size(3) / patch};
+  tokenizer_->eval();
+  const auto predicted_BNF = tokenizer_->decode(tokenizer_->encode(images_BCHW).codes_BND, grid);
+  tokenizer_->quantizer()->reset_usage();  // eval()'s own
+  tokenizer_->train();
+  return {{"reconstruction", feature_picture(images_BCHW, target_BNF, predicted_BNF, grid)}};
 }
 
 }  // namespace beit

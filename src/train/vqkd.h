@@ -1,8 +1,11 @@
 // Training of the visual tokenizer: vector-quantized knowledge distillation (paper, section 2.2).
-// Shape letters: B images, H and W pixels.
+// Shape letters: B images, H and W pixels, K codes.
 #pragma once
 
+#include <vector>
+
 #include "core/tokenizer.h"
+#include "train/events.h"
 #include "train/loop.h"
 #include "train/targets.h"
 
@@ -27,6 +30,13 @@ class VqkdTask : public TrainingTask {
   nlohmann::ordered_json validate() override;
   TensorMap progress() const override { return tokenizer_->quantizer()->progress(); }
   void set_progress(const TensorMap& progress) override { tokenizer_->quantizer()->set_progress(progress); }
+
+  /// Teacher's and predicted features of a batch's first images, in eval() and without gradients: nothing that training
+  /// counts or draws changes. The model is left in train(). Not collective. Errors: those of Targets::of().
+  std::vector<Picture> pictures(const Batch& batch);
+
+  /// How often training used each code since the epoch began, int64 [K].
+  torch::Tensor codebook_counts() const { return tokenizer_->quantizer()->counts(); }
 
  private:
   Tokenizer& tokenizer_;
