@@ -1,6 +1,7 @@
 # The engine: an imported target `torch` made from a PyTorch wheel's headers and libraries, or from another LibTorch.
-# Wants TORCH_DIR, the folder that holds `include` and `lib`; sets TORCH_VERSION and TORCH_HAS_CUDA. Needs no Python,
-# nvcc or CUDA toolkit, also where the wheel is a CUDA build: what its libraries need is found by their own run path.
+# Wants TORCH_DIR, the folder that holds `include` and `lib`; sets TORCH_VERSION, TORCH_HAS_CUDA, TORCH_HAS_NCCL and
+# TORCH_NVIDIA_INCLUDES. Needs no Python, nvcc or CUDA toolkit, also where the wheel is a CUDA build: what its libraries
+# need is found by their own run path.
 
 set(_torch_from 2.11)
 set(_torch_to 2.13)
@@ -36,7 +37,17 @@ if(EXISTS "${TORCH_DIR}/lib/libtorch_cuda.so")
 else()
   set(TORCH_HAS_CUDA OFF)
 endif()
-message(STATUS "torch ${TORCH_VERSION}, ${TORCH_DIR}, CUDA: ${TORCH_HAS_CUDA}")
+# NVIDIA's packages beside the wheel, each with headers of its own: what ProcessGroupNCCL's header includes.
+file(GLOB TORCH_NVIDIA_INCLUDES "${TORCH_DIR}/../nvidia/*/include")
+set(TORCH_HAS_NCCL ${TORCH_HAS_CUDA})
+foreach(_header IN ITEMS nccl.h cuda_runtime_api.h crt/host_defines.h cublas_v2.h cusparse.h cusolverDn.h)
+  unset(_found)
+  find_path(_found ${_header} PATHS ${TORCH_NVIDIA_INCLUDES} NO_CACHE NO_DEFAULT_PATH)
+  if(NOT _found)
+    set(TORCH_HAS_NCCL OFF)
+  endif()
+endforeach()
+message(STATUS "torch ${TORCH_VERSION}, ${TORCH_DIR}, CUDA: ${TORCH_HAS_CUDA}, NCCL: ${TORCH_HAS_NCCL}")
 if(TARGET torch)
   return()
 endif()

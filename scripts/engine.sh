@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # LibTorch out of PyTorch's wheel, into DEPS/torch: headers and the libraries that C++ needs. Where the wheel is a CUDA
 # build, the NVIDIA libraries come beside it, into DEPS/nvidia, where its run path finds them: on a machine with a GPU
-# (or GPU=yes) all of them, else the two small ones that the CPU library needs.
+# (or GPU=yes) all of them and their headers, else the two small ones that the CPU library needs.
 set -euo pipefail
 version=2.13.0
 python_version=3.11  # of the wheel that is taken where this Python is too old or too new for any
 
 gpu=${GPU:-$(nvidia-smi -L >/dev/null 2>&1 && echo yes || echo no)}
 key="torch $version, index ${TORCH_INDEX:-default}, GPU $gpu"
+[ "$gpu" = yes ] && key+=" with headers"
 stamp=$DEPS/torch/set-up.txt
 [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && exit 0
 
@@ -30,13 +31,21 @@ unzip -q "$part"/torch-*.whl 'torch/include/*' "${libraries[@]/#/torch/lib/}" -d
 # The NVIDIA packages as the wheel's metadata states them (those for Python alone left out), in their own versions.
 unzip -p "$part"/torch-*.whl '*.dist-info/METADATA' | sed -nE 's/^Requires-Dist: ((cuda-toolkit|nvidia-).*)/\1/p' \
   >"$part/nvidia.txt"
-if [ "$gpu" != yes ]; then
+parts=('nvidia/*/lib/*')
+if [ "$gpu" = yes ]; then
+  # What joins several GPUs is compiled with these headers; those in the folder crt come in a package of their own.
+  parts+=('nvidia/*/include/*')
+  sed -i -E 's/^cuda-toolkit\[/cuda-toolkit[crt,/' "$part/nvidia.txt"
+else
   sed -i -E -e '/^(cuda-toolkit|nvidia-cuda-(runtime|cupti))/!d' -e 's/^cuda-toolkit\[[^]]*\]/cuda-toolkit[cudart,cupti]/' \
     "$part/nvidia.txt"
 fi
 if [ -s "$part/nvidia.txt" ]; then
   download --dest "$part/nvidia" --requirement "$part/nvidia.txt"
-  for wheel in "$part"/nvidia/nvidia_*.whl; do unzip -q "$wheel" 'nvidia/*/lib/*' -d "$part/unpacked"; done
+  for wheel in "$part"/nvidia/nvidia_*.whl; do
+    # As above: some have only one of the two.
+    unzip -q "$wheel" "${parts[@]}" -d "$part/unpacked" 2>/dev/null || [ $? -eq 11 ]
+  done
   rm -rf "$DEPS/nvidia"
   mv "$part/unpacked/nvidia" "$DEPS/nvidia"
 fi

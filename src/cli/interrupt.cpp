@@ -15,9 +15,13 @@ std::function<bool()> stop_on_signal() {
   action.sa_flags = SA_RESETHAND | SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &action, nullptr);
   return interrupted;
 }
 
 bool interrupted() { return stop != 0; }
+
+void note_interruption() { stop = 1; }
 
 }  // namespace beit

@@ -1,8 +1,12 @@
 #include "cli/runtime.h"
 
 #include <ATen/Version.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/util/Logging.h>
+#include <spdlog/sinks/sink.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <thread>
 
@@ -11,9 +15,27 @@
 
 namespace beit {
 
-torch::Device apply(const RuntimeOptions& options) {
-  if (options.quiet) log().set_level(spdlog::level::warn);
-  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+namespace {
+
+/// Every rank but the first is silent unless something is amiss, and then says which it is.
+void set_log(const RuntimeOptions& options, const RankPlace& place) {
+  if (options.quiet || place.rank > 0) log().set_level(spdlog::level::warn);
+  if (place.rank == 0) return;
+  for (const auto& sink : log().sinks()) sink->set_pattern(fmt::format("beit: %l: rank {}: %v", place.rank));
+}
+
+/// LibTorch tells of lost connections by itself, in pages; ours is one line. TORCH_CPP_LOG_LEVEL lets it speak.
+void silence_engine() {
+  constexpr int kFatal = 3;  // glog's number
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = kFatal;
+}
+
+}  // namespace
+
+torch::Device apply(const RuntimeOptions& options, const RankPlace& place) {
+  set_log(options, place);
+  if (place.ranks > 1) silence_engine();
+  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency() / place.local_ranks);
   const int64_t threads = options.threads == 0 ? cores : options.threads;
   at::set_num_threads(static_cast<int>(threads));
 
@@ -21,7 +43,17 @@ torch::Device apply(const RuntimeOptions& options) {
   require(options.device != "cuda" || at::hasCUDA(),
           "device: expected an engine with CUDA, got LibTorch {}'s CPU build; use --device cpu", TORCH_VERSION);
   require(options.device != "cuda" || has_cuda, "device: expected a CUDA GPU, found none; use --device cpu");
-  const torch::Device device = has_cuda && options.device != "cpu" ? torch::Device("cuda:0") : torch::Device("cpu");
+  const bool on_gpu = has_cuda && options.device != "cpu";
+  if (on_gpu) {
+    const auto gpus = static_cast<int64_t>(torch::cuda::device_count());
+    require(place.local_rank < gpus,
+            "device: expected a GPU for each of the {} ranks here, got {}; start as many ranks", place.local_ranks,
+            gpus);
+    c10::impl::getDeviceGuardImpl(torch::kCUDA)
+        ->setDevice(torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(place.local_rank)));
+  }
+  const torch::Device device = on_gpu ? torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(place.local_rank))
+                                      : torch::Device(torch::kCPU);
   log().info("device {}, {} thread{}", device.str(), threads, threads == 1 ? "" : "s");
   return device;
 }

@@ -1,0 +1,247 @@
+#include "cli/launch.h"
+
+#include <c10/util/intrusive_ptr.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/interrupt.h"
+#include "train/process_group.h"
+#include "train/rank_place.h"
+
+extern char** environ;
+
+namespace beit {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kFindOut{30};  // what the others get once a rank has failed
+constexpr std::chrono::milliseconds kLookEvery{20};
+constexpr const char* kStarter = "BEIT_STARTER";  // its process id
+
+/// The words that this process was started with.
+std::vector<std::string> own_words() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> words;
+  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
+  require(!words.empty(), "ranks: expected this process's words in /proc/self/cmdline, got none; is /proc mounted?");
+  return words;
+}
+
+/// The environment, with these variables set anew.
+std::vector<std::string> environment_with(const std::vector<std::pair<std::string, std::string>>& variables) {
+  std::set<std::string> names;
+  std::vector<std::string> all;
+  for (const auto& [name, value] : variables) {
+    names.insert(name);
+    all.push_back(name + "=" + value);
+  }
+  for (char** line = environ; *line != nullptr; ++line) {
+    const std::string text = *line;
+    if (!names.contains(text.substr(0, text.find('=')))) all.push_back(text);
+  }
+  return all;
+}
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+  std::vector<char*> list;
+  for (std::string& word : words) list.push_back(word.data());
+  list.push_back(nullptr);
+  return list;
+}
+
+/// A rank as a process of this one.
+struct Child {
+  pid_t process = -1;
+  std::optional<int> status;  // of waitpid, once it has ended
+  bool killed = false;        // by us
+};
+
+pid_t start_rank(int64_t rank, int64_t ranks, int64_t port) {
+  std::vector<std::string> words = own_words();
+  std::vector<std::string> environment = environment_with({{"RANK", std::to_string(rank)},
+                                                           {"WORLD_SIZE", std::to_string(ranks)},
+                                                           {"LOCAL_RANK", std::to_string(rank)},
+                                                           {"LOCAL_WORLD_SIZE", std::to_string(ranks)},
+                                                           {"MASTER_ADDR", "127.0.0.1"},
+                                                           {"MASTER_PORT", std::to_string(port)},
+                                                           {"TORCHELASTIC_USE_AGENT_STORE", "True"},
+                                                           {"TORCHELASTIC_RUN_ID", "ranks"},
+                                                           {"TORCHELASTIC_RESTART_COUNT", "0"},
+                                                           {kStarter, std::to_string(getpid())}});
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  // A group of its own: Ctrl-C comes to this process alone, which hands it on.
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  pid_t process = -1;
+  const int error = posix_spawn(&process, "/proc/self/exe", &actions, &attributes, pointers(words).data(),
+                                pointers(environment).data());
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  require(error == 0, "ranks: expected to start rank {} of {}, got: {}; try fewer --ranks", rank, ranks,
+          strerror(error));
+  return process;
+}
+
+/// All ranks; those that are left are killed at the end.
+class Children {
+ public:
+  Children(int64_t ranks, int64_t port) : children_(static_cast<size_t>(ranks)) {
+    try {
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        children_[static_cast<size_t>(rank)].process = start_rank(rank, ranks, port);
+      }
+    } catch (const Error&) {
+      end_all();
+      throw;
+    }
+  }
+  ~Children() { end_all(); }
+  Children(const Children&) = delete;
+  Children& operator=(const Children&) = delete;
+
+  /// Notes who has ended since.
+  void look() {
+    for (Child& child : children_) {
+      int status = 0;
+      if (lives(child) && waitpid(child.process, &status, WNOHANG) == child.process) child.status = status;
+    }
+  }
+  bool all_ended() const {
+    for (const Child& child : children_) {
+      if (lives(child)) return false;
+    }
+    return true;
+  }
+  void signal(int number) {
+    for (const Child& child : children_) {
+      if (lives(child)) kill(child.process, number);
+    }
+  }
+  void end_all() {
+    for (Child& child : children_) {
+      if (!lives(child)) continue;
+      kill(child.process, SIGKILL);
+      child.killed = true;
+      int status = 0;
+      if (waitpid(child.process, &status, 0) == child.process) child.status = status;
+    }
+  }
+  const std::vector<Child>& list() const { return children_; }
+
+ private:
+  static bool lives(const Child& child) { return child.process > 0 && !child.status; }
+
+  std::vector<Child> children_;
+};
+
+/// Ended for a signal that was handed on, its work saved.
+bool stopped(const Child& child, bool interrupted) {
+  if (!child.status) return false;
+  if (WIFEXITED(*child.status)) return WEXITSTATUS(*child.status) == kInterruptedExit;
+  return interrupted && WTERMSIG(*child.status) == SIGUSR1;  // before it listened
+}
+
+bool failed(const Child& child, bool interrupted) {
+  return child.status && *child.status != 0 && !stopped(child, interrupted);
+}
+
+/// How a rank ended, where that was the cause of all ending: a signal tells more than the others' failing for it.
+[[noreturn]] void fail_for(const std::vector<Child>& children, size_t first) {
+  size_t cause = first;
+  for (size_t rank = 0; rank < children.size(); ++rank) {
+    if (!WIFSIGNALED(*children[cause].status) && WIFSIGNALED(*children[rank].status) && !children[rank].killed) {
+      cause = rank;
+    }
+  }
+  std::string hung;
+  for (size_t rank = 0; rank < children.size(); ++rank) {
+    if (children[rank].killed) hung += fmt::format("{} {}", hung.empty() ? "; killed, as they went on:" : ",", rank);
+  }
+  const int status = *children[cause].status;
+  if (WIFSIGNALED(status)) {
+    fail("ranks: rank {} was ended by signal {} ({}){}{}; the same command goes on from the last checkpoint", cause,
+         WTERMSIG(status), strsignal(WTERMSIG(status)),
+         WTERMSIG(status) == SIGKILL ? ", as happens where memory runs out" : "", hung);
+  }
+  fail("ranks: rank {} failed with exit code {}, see its message above{}", cause, WEXITSTATUS(status), hung);
+}
+
+/// Waits for the end of all. What the signals did is noted by interrupted().
+void watch_over(Children& children) {
+  bool handed_on = false;
+  std::optional<size_t> first_failed;
+  Clock::time_point failed_at;
+  while (true) {
+    children.look();
+    if (children.all_ended()) break;
+    if (interrupted() && !handed_on) {
+      children.signal(SIGUSR1);
+      handed_on = true;
+    }
+    for (size_t rank = 0; rank < children.list().size() && !first_failed; ++rank) {
+      if (!failed(children.list()[rank], handed_on)) continue;
+      first_failed = rank;
+      failed_at = Clock::now();
+    }
+    if (first_failed && Clock::now() - failed_at > kFindOut) children.end_all();
+    std::this_thread::sleep_for(kLookEvery);
+  }
+  bool all_done = true;
+  for (size_t rank = 0; rank < children.list().size(); ++rank) {
+    if (!first_failed && failed(children.list()[rank], handed_on)) first_failed = rank;
+    all_done = all_done && *children.list()[rank].status == 0;
+  }
+  if (first_failed) fail_for(children.list(), *first_failed);
+  if (all_done) return;
+  note_interruption();
+  fail("ranks: stopped by a signal, as the ranks say above");
+}
+
+}  // namespace
+
+bool supervise(const RankOptions& options) {
+  require(options.ranks >= 1, "ranks: expected --ranks of at least 1, got {}", options.ranks);
+  if (const auto place = rank_place()) {
+    require(options.ranks == 1 || options.ranks == place->ranks,
+            "ranks: expected --ranks {}, as many as were started, or none, got {}", place->ranks, options.ranks);
+    return false;
+  }
+  if (options.ranks == 1) return false;
+  stop_on_signal();
+  const LoopbackStore store;
+  Children children(options.ranks, store.port());
+  log().info("{} ranks on this machine", options.ranks);
+  watch_over(children);
+  return true;
+}
+
+void die_with_starter() {
+  const char* starter = std::getenv(kStarter);
+  if (starter == nullptr) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (std::to_string(getppid()) != starter) raise(SIGKILL);  // it ended before
+  unsetenv(kStarter);                                        // is not for what this process may start
+}
+
+}  // namespace beit
