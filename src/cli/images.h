@@ -17,7 +17,8 @@ namespace beit {
 Dataset open_images(const std::vector<std::string>& paths, std::string_view flag);
 
 /// What a loader of training does. Error as sampler_options().
-LoaderOptions training_loading(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory = false);
+LoaderOptions training_loading(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory = false,
+                               int64_t rank = 0, int64_t ranks = 1);
 
 /// The order that --shuffle, --shuffle-window and --data-weight ask for. Error unless there are no weights or one
 /// positive number for each --data.

@@ -11,6 +11,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
+#include "cli/launch.h"
 
 namespace beit {
 namespace {
@@ -66,6 +67,7 @@ std::string first_line(const std::string& message) { return message.substr(0, me
 int main(int argc, char** argv) {
   constexpr const char* kOutOfMemory =
       "out of memory; a smaller --batch-size or --count, or fewer --workers, need less";
+  beit::die_with_starter();
   beit::set_up_log(/*quiet=*/false);
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of its writer
   try {

@@ -1,6 +1,7 @@
 // `beit pretrain`: trains a backbone by masked image modelling on a tokenizer's codes.
 #include "train/pretrain.h"
 
+#include <functional>
 #include <optional>
 
 #include "base/error.h"
@@ -8,10 +9,10 @@
 #include "base/random.h"
 #include "cli/command.h"
 #include "cli/images.h"
-#include "cli/interrupt.h"
 #include "cli/run_config.h"
-#include "cli/runtime.h"
+#include "cli/training.h"
 #include "train/evaluation.h"
+#include "train/loop.h"
 #include "train/models.h"
 
 namespace beit {
@@ -29,14 +30,21 @@ struct Pretrain {
                      .weight_decay = 0.05,
                      .beta2 = 0.98,
                      .clip_grad = 3.0};
+  RankOptions ranks;
   RuntimeOptions runtime;
 
   OptionList options() {
-    return join({describe(model), describe(choice), describe(data), describe(train), describe(runtime)});
+    return join(
+        {describe(model), describe(choice), describe(data), describe(train), describe(ranks), describe(runtime)});
   }
 
   void run() {
-    const torch::Device device = apply(runtime);
+    on_ranks(ranks, runtime, [&](Distributed& distributed, const torch::Device& device, const auto& should_stop) {
+      train_on(distributed, device, should_stop);
+    });
+  }
+
+  void train_on(Distributed& distributed, const torch::Device& device, const std::function<bool()>& should_stop) {
     resolve(model);
     resolve(choice, model);
     require(!choice.tokenizer.empty(), "pretrain: expected a tokenizer, got none; set --tokenizer FILE or RUN");
@@ -48,9 +56,11 @@ struct Pretrain {
     const Dataset images = open_images(data.data, "data");
     const auto seed = static_cast<uint64_t>(train.seed);
     Loader loader(images, pretrain_transform(model, choice, data, seed),
-                  training_loading(data, train.batch_size, seed, device.is_cuda()));
+                  training_loading(data, train.batch_size, seed, device.is_cuda(), distributed.rank(),
+                                   distributed.ranks()));
     const Plan steps = plan(train, loader.batches(), train.lr);
-    Run folder(train.output, config_toml("pretrain", options()), run_metadata("pretrain", options()));
+    Run folder(train.output, config_toml("pretrain", options()),
+               run_metadata("pretrain", options(), images, distributed.ranks(), train.accumulate), distributed);
     const auto state = folder.resume_state(train.resume);
     if (finished(folder, state, steps)) return;
 
@@ -61,18 +71,20 @@ struct Pretrain {
       // Whole images, half of them mirrored, each with one mask; both always the same.
       const DataOptions plain{.min_crop = 1, .color_jitter = 0};
       validation.emplace(*val_images, pretrain_transform(model, choice, plain, /*seed=*/0),
-                         evaluation_loading(data, train.batch_size));
+                         evaluation_loading(data, train.batch_size, OnDamage::kFail, distributed.rank(),
+                                            distributed.ranks()));
     }
 
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());
     MaskedImageModel network(mim_options(model, choice, loaded.codebook.codes));
     network->to(device);
+    network->set_recompute(train.recompute);
     loaded.model->to(device);
     log().info("{} images, {} steps an epoch; {} of {} patches masked; {} codes", images.size(), steps.steps_per_epoch,
                choice.masked_patches, grid_of(model).patches(), loaded.codebook.codes);
 
-    PretrainTask task(network, loaded.model, validation ? &*validation : nullptr, device);
-    beit::train(task, loader, steps, train, folder, state, stop_on_signal());
+    PretrainTask task(network, loaded.model, validation ? &*validation : nullptr, device, distributed);
+    beit::train(task, loader, steps, train, ranks, folder, distributed, state, should_stop);
   }
 
   void check_grids(const ModelOptions& tokenizer) const {

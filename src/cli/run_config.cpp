@@ -1,8 +1,27 @@
 #include "cli/run_config.h"
 
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
 #include "cli/runtime.h"
 
 namespace beit {
+namespace {
+
+/// FNV-1a over what decides which image has which number.
+std::string fingerprint(const Dataset& images) {
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  const auto add = [&](std::string_view text) {
+    for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3ULL;
+  };
+  for (int64_t i = 0; i < images.size(); ++i) {
+    add(images.path(i));
+    add(std::to_string(images.label(i)));
+  }
+  return fmt::format("{} ({:016x})", images.size(), hash);
+}
+
+}  // namespace
 
 std::string config_toml(const std::string& command, const OptionList& options) {
   return "[" + command + "]\n" + to_toml(options);
@@ -12,8 +31,13 @@ std::map<std::string, std::string> config_metadata(const std::string& command, c
   return {{"format", "beit"}, {"command", command}, {"config", to_json(options)}};
 }
 
-std::map<std::string, std::string> run_metadata(const std::string& command, const OptionList& options) {
+std::map<std::string, std::string> run_metadata(const std::string& command, const OptionList& options,
+                                                const Dataset& images, int64_t ranks, int64_t parts) {
   auto metadata = config_metadata(command, options);
+  metadata.emplace("images", fingerprint(images));
+  metadata.emplace("version", BEIT_VERSION);
+  metadata.emplace("ranks", std::to_string(ranks));
+  metadata.emplace("parts", std::to_string(parts));
   metadata.emplace("processor", processor());
   metadata.emplace("threads", std::to_string(at::get_num_threads()));
   return metadata;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/option.h"
+#include "data/dataset.h"
 
 namespace beit {
 
@@ -15,7 +16,9 @@ std::string config_toml(const std::string& command, const OptionList& options);
 /// of all options. train/network_file.h reads it.
 std::map<std::string, std::string> config_metadata(const std::string& command, const OptionList& options);
 
-/// The same for a training run, and `processor` and `threads`, on which the last bits of its results depend.
-std::map<std::string, std::string> run_metadata(const std::string& command, const OptionList& options);
+/// The same for a training run, and `images` (their number, and a hash of their paths and classes), `version`, and what
+/// the last bits of its results depend on: `processor`, `threads`, `ranks`, and the `parts` of a step.
+std::map<std::string, std::string> run_metadata(const std::string& command, const OptionList& options,
+                                                const Dataset& images, int64_t ranks, int64_t parts);
 
 }  // namespace beit

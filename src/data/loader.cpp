@@ -58,13 +58,10 @@ Loader::Loader(const Dataset& dataset, Transform transform, LoaderOptions option
           "loader: expected a batch size that is a multiple of the ranks, and a rank below them, got {}, {} and {}; "
           "change --batch-size",
           options_.batch_size, options_.ranks, options_.rank);
-  require(options_.ranks == 1 || options_.drop_last || dataset_.size() % options_.ranks == 0,
-          "loader: expected a number of images that {} ranks divide, got {}; the rest would be one rank's alone",
-          options_.ranks, dataset_.size());
   require(options_.max_damaged >= 0.0 && options_.max_damaged <= 1.0,
           "loader: expected a largest share of damaged samples in [0, 1], got {}", options_.max_damaged);
   require(dataset_.size() > 0, "loader: expected at least one image, got an empty dataset");
-  require(batches() > 0, "loader: expected at least one batch of {} images, got {} images; make the batch smaller",
+  require(!options_.drop_last || dataset_.size() >= options_.batch_size, "loader: expected at least one batch of {} images, got {} images; make the batch smaller",
           options_.batch_size, dataset_.size());
 }
 

@@ -71,7 +71,8 @@ struct Batch {
 /// Used by one thread. The dataset must outlive it.
 class Loader {
  public:
-  /// Error where the options make no batch, and where ranks would have parts of unlike size.
+  /// Error where the options make no batch of equal parts. Without drop_last a rank may have one sample less than
+  /// others, and where there are few, none.
   Loader(const Dataset& dataset, Transform transform, LoaderOptions options);
   ~Loader();
   Loader(const Loader&) = delete;

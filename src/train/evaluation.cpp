@@ -15,8 +15,11 @@ torch::Tensor on_device(const torch::Tensor& view, const torch::Device& device) 
   return view.to(torch::TensorOptions(device), /*non_blocking=*/true);
 }
 
-LoaderOptions evaluation_loading(const DataOptions& data, int64_t batch_size, OnDamage on_damage) {
+LoaderOptions evaluation_loading(const DataOptions& data, int64_t batch_size, OnDamage on_damage, int64_t rank,
+                                 int64_t ranks) {
   return {.batch_size = batch_size,
+          .rank = rank,
+          .ranks = ranks,
           .workers = data.workers,
           .order = {.shuffle = Shuffle::kNone},
           .drop_last = false,

@@ -1,41 +1,38 @@
 #include "train/loop.h"
 
 #include <chrono>
-#include <cmath>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/random.h"
 #include "io/weights.h"
 #include "train/device_batches.h"
+#include "train/ema.h"
+#include "train/events.h"
+#include "train/memory.h"
+#include "train/optimizer.h"
 #include "train/progress.h"
+#include "train/shared_checkpoint.h"
+#include "train/step.h"
 
 namespace beit {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// The three parts of a checkpoint, told apart by the start of a tensor's name.
-constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.", kProgress = "progress.";
+// The parts of a checkpoint, told apart by the start of a tensor's name.
+constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.", kEma = "ema.", kScale = "loss_scale.",
+                           kProgress = "progress.";
 
 void add(TensorMap& state, std::string_view prefix, const TensorMap& part) {
   for (const auto& [name, value] : part) state.emplace(std::string(prefix) + name, value);
 }
 
-void set_state(TrainingTask& task, AdamW& optimizer, const Checkpoint& state) try {
-  load_state_dict_strict(task.model(), tensors_under(state.tensors, kModel), "model");
-  optimizer.set_state(tensors_under(state.tensors, kOptimizer));
-  task.set_progress(tensors_under(state.tensors, kProgress));
-} catch (const Error& error) {
-  fail("{}: {}; choose another --output, or --resume never to start anew", state.path.string(), error.what());
-}
-
-/// "loss 1.2345, lr 0.0015" of the numbers in a log line.
+/// "loss 1.2345, lr 0.0015" of the figures in a log line.
 std::string readable(const Json& line) {
   std::string text;
   for (const auto& [key, value] : line.items()) {
-    if (!value.is_number() || key == "step" || key == "epoch") continue;
+    if (!value.is_number() || key == "step" || key == "epoch" || key == "memory_bytes" || key == "seconds_left") continue;
     text += fmt::format("{}{} {:.4g}", text.empty() ? "" : ", ", key, value.get<double>());
   }
   return text;
@@ -49,14 +46,6 @@ void warn_of_rising(const CosineSchedule& lr) {
   }
 }
 
-/// The next batch; where the images do not allow it, what was learnt so far is saved first.
-std::optional<Batch> next_or_saved(DeviceBatches& batches, const std::function<void()>& save) try {
-  return batches.next();
-} catch (const Error&) {
-  save();
-  throw;
-}
-
 /// Of a batch's images, not all where they are many.
 std::string names_of(const Dataset& images, const torch::Tensor& indices_B) {
   constexpr int64_t kMostNamed = 20;
@@ -67,46 +56,244 @@ std::string names_of(const Dataset& images, const torch::Tensor& indices_B) {
   return names + (indices_B.size(0) > kMostNamed ? fmt::format(" and {} more", indices_B.size(0) - kMostNamed) : "");
 }
 
-/// The loss of a batch, its gradients in the parameters, and their norm. Where they are not finite, the same batch is
-/// tried with other random numbers; at last `give_up` saves, and names the batch's images.
-std::pair<StepLoss, double> finite_gradients(TrainingTask& task, AdamW& optimizer, const Batch& batch, int64_t step,
-                                             const TrainOptions& options,
-                                             const std::function<std::string()>& give_up) {
-  for (int64_t attempt = 0;; ++attempt) {
-    torch::manual_seed(Random(static_cast<uint64_t>(options.seed), static_cast<uint64_t>(step),
-                              static_cast<uint64_t>(attempt), Purpose::kStep)
-                           .bits());
-    task.model().train();
-    StepLoss loss = task.loss(batch);
-    optimizer.zero_grad();
-    loss.total.backward();
-    const double grad_norm = optimizer.grad_norm();
-    const double total = loss.total.item<double>();
-    if (std::isfinite(grad_norm) && std::isfinite(total)) return {std::move(loss), grad_norm};
-    task.step_refused();
-    log().warn("step {}: loss {} with gradients of norm {}: refused, nothing is changed", step + 1, total, grad_norm);
-    if (attempt < options.retries) continue;
-    const std::string names = give_up();
-    fail(
-        "training: expected a finite loss and finite gradients at step {}, got {} and {} in {} tries; the steps before it "
-        "are saved: go on with a smaller --lr or with --clip-grad, or look at its images: {}",
-        step + 1, total, grad_norm, attempt + 1, names);
-  }
-}
-
-/// Images a second since the last question.
-class Rate {
+/// One run of train(): what it holds, and what happens between two steps.
+class Training {
  public:
-  double since_last(int64_t images) {
-    const auto now = Clock::now();
-    const double seconds = std::chrono::duration<double>(now - last_).count();
-    last_ = now;
-    return static_cast<double>(images) / seconds;
+  Training(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options,
+           const RankOptions& rank_options, Run& run, Distributed& distributed)
+      : task_(task),
+        loader_(loader),
+        plan_(plan),
+        options_(options),
+        sharded_(rank_options.shard_optimizer && distributed.ranks() > 1),
+        run_(run),
+        distributed_(distributed),
+        optimizer_(task.model(),
+                   {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay},
+                   rank_options.shard_optimizer ? &distributed : nullptr),
+        stepping_(task, optimizer_, options, distributed),
+        batches_(loader, task.model().parameters().front().device()) {}
+
+  /// Where the run goes on.
+  void begin(const std::optional<Checkpoint>& state) {
+    if (state) set_state(*state);
+    if (options_.ema_decay > 0 && !ema_) ema_.emplace(task_.model(), options_.ema_decay);
+    saved_step_ = logged_step_ = step_;
+    require_equal(distributed_, state_dict(task_.model()));
+    run_.begin(step_, first_line());
+    if (options_.events_every >= 0 && distributed_.leads()) events_.emplace(run_.folder() / "events", step_);
+    progress_.emplace(step_, plan_.last_step, options_.batch_size,
+                      distributed_.leads() && log().should_log(spdlog::level::info));
+    if (step_ == 0) return;
+    log().info("resumed after step {} of {}", step_, plan_.last_step);
+    // The process may have ended between an epoch's checkpoint and its figures, or before the weights were written.
+    if (ends_epoch() && !run_.has_epoch(step_)) close_epoch();
+    if (!run_.has_weights()) run_.save_weights(state_dict(task_.model()));
   }
+
+  void go_on(const std::function<bool()>& should_stop) {
+    const int64_t save_every = options_.checkpoint_every > 0 ? options_.checkpoint_every : plan_.steps_per_epoch;
+    while (step_ < plan_.last_step) {
+      const Batch batch = take_step();
+      const bool last = step_ == plan_.last_step;
+      const bool stopping = !last && should_stop();
+      if (step_ == 1 || step_ % options_.log_every == 0 || last) log_step();
+      show_pictures(batch);
+      if (last || stopping || step_ % save_every == 0) save();
+      if (stopping) stop();
+      if (ends_epoch()) close_epoch();
+    }
+    run_.finish();
+    run_.log({{"event", "end"}, {"step", step_}, {"state", "finished"}});
+  }
+
+  /// After an error: what was learnt is saved, unless that takes the other ranks, one of which may be gone.
+  void end_with(const std::string& message) {
+    try {
+      if (step_ > saved_step_ && !sharded_) write_checkpoint();
+      run_.finish();
+      run_.log({{"event", "end"}, {"step", step_}, {"state", "failed"}, {"message", message}});
+    } catch (const std::exception& error) {
+      log().error("{}", error.what());
+    }
+  }
+
+  bool stopped() const { return stopped_; }
 
  private:
+  void set_state(const Checkpoint& state) try {
+    require(state.step <= plan_.last_step, "expected a checkpoint of at most {} steps, got {}; raise --steps or --epochs",
+            plan_.last_step, state.step);
+    load_state_dict_strict(task_.model(), tensors_under(state.tensors, kModel), "model");
+    optimizer_.set_state(tensors_under(state.tensors, kOptimizer));
+    stepping_.set_state(tensors_under(state.tensors, kScale));
+    task_.set_progress(tensors_under(state.tensors, kProgress));
+    if (options_.ema_decay > 0) {
+      ema_.emplace(task_.model(), options_.ema_decay);
+      if (const auto averages = tensors_under(state.tensors, kEma); !averages.empty()) ema_->set_state(averages);
+    }
+    step_ = state.step;
+  } catch (const Error& error) {
+    fail("{}: {}; choose another --output, or --resume never to start anew", state.path.string(), error.what());
+  }
+
+  Json first_line() const {
+    const auto device = task_.model().parameters().front().device();
+    Json line{{"event", step_ > 0 ? "resume" : "start"},
+              {"step", step_},
+              {"steps", plan_.last_step},
+              {"steps_per_epoch", plan_.steps_per_epoch},
+              {"epochs", options_.epochs},
+              {"batch_size", options_.batch_size},
+              {"images", loader_.dataset().size()},
+              {"device", device.str()},
+              {"precision", options_.precision},
+              {"ranks", distributed_.ranks()},
+              {"threads", at::get_num_threads()}};
+    for (const char* key : {"processor", "version"}) line[key] = run_.metadata(key);
+    return line;
+  }
+
+  bool ends_epoch() const { return step_ % plan_.steps_per_epoch == 0 || step_ == plan_.last_step; }
+
+  /// The next step; its batch.
+  Batch take_step() {
+    const auto start = Clock::now();
+    const int64_t epoch = step_ / plan_.steps_per_epoch;
+    if (epoch != loaded_epoch_) {
+      batches_.start(epoch, step_ % plan_.steps_per_epoch);
+      loaded_epoch_ = epoch;
+    }
+    if (step_ % plan_.steps_per_epoch == 0) task_.begin_epoch();
+    auto batch = batches_.next();
+    require(batch.has_value(), "training: expected batch {} of epoch {}, got none", step_ % plan_.steps_per_epoch, epoch);
+    waited_s_ += seconds_since(start);
+    lr_ = plan_.lr.at(step_);
+    figures_ = stepping_.take(
+        *batch, step_, lr_,
+        [&] {
+          save();
+          run_.finish();
+        },
+        [&] { return names_of(loader_.dataset(), batch->indices_B); });
+    if (ema_) ema_->update();
+    ++step_;
+    worked_s_ += seconds_since(start);
+    progress_->show(step_, fmt::format("{:.0f}% waiting for images, {:.1f} GiB, epoch {}/{}", 100 * waited_s_ / worked_s_,
+                                       static_cast<double>(peak_memory(device())) / (1 << 30), epoch + 1,
+                                       options_.epochs));
+    return std::move(*batch);
+  }
+
+  void log_step() {
+    Json line{{"step", step_}, {"epoch", (step_ - 1) / plan_.steps_per_epoch + 1}, {"loss", figures_.loss}};
+    for (const auto& [name, value] : figures_.parts) line[name] = value;
+    line.update({{"lr", lr_}, {"grad_norm", figures_.grad_norm}});
+    if (events_) {
+      for (const auto& [name, value] : line.items()) {
+        if (name != "step") events_->scalar("train/" + name, value.get<double>(), step_);
+      }
+    }
+    line["images_per_s"] = static_cast<double>((step_ - logged_step_) * options_.batch_size) / worked_s_;
+    line["data_wait"] = waited_s_ / worked_s_;
+    line["memory_bytes"] = peak_memory(device());
+    line["seconds_left"] = progress_->seconds_left(step_);
+    if (events_) {
+      for (const char* name : {"images_per_s", "data_wait"}) {
+        events_->scalar(std::string("speed/") + name, line[name].get<double>(), step_);
+      }
+    }
+    logged_step_ = step_;
+    waited_s_ = worked_s_ = 0;
+    run_.log(line);
+    progress_->clear();
+    log().info("step {}/{}: {}", step_, plan_.last_step, readable(line));
+  }
+
+  void show_pictures(const Batch& batch) {
+    if (!events_) return;
+    if (options_.events_every > 0 ? step_ % options_.events_every != 0 : !ends_epoch()) return;
+    for (const auto& picture : task_.pictures(batch)) events_->image(picture.tag, picture.pixels_HWC, step_);
+    for (const auto& [name, values] : task_.histograms()) events_->histogram(name, values, step_);
+  }
+
+  void close_epoch() {
+    const int64_t epoch = (step_ - 1) / plan_.steps_per_epoch + 1;
+    Json line{{"event", "epoch"}, {"epoch", epoch}, {"step", step_}};
+    line.update(task_.end_epoch());
+    if (step_ == plan_.last_step || epoch % options_.val_every == 0) {
+      line.update(task_.validate());
+      if (ema_) {
+        ema_->exchange();
+        const Json averaged = task_.validate();
+        ema_->exchange();
+        for (const auto& [name, value] : averaged.items()) line["ema_" + name] = value;
+      }
+    }
+    if (loader_.damaged() > 0) line["damaged_images"] = loader_.damaged();
+    run_.log(line);
+    if (events_) {
+      for (const auto& [name, value] : line.items()) {
+        if (value.is_number() && name != "epoch" && name != "step") {
+          events_->scalar("epoch/" + name, value.get<double>(), step_);
+        }
+      }
+    }
+    progress_->clear();
+    const std::string figures = readable(line);
+    log().info("epoch {}/{}: {}{}{} left", epoch, options_.epochs, figures, figures.empty() ? "" : "; ",
+               readable_seconds(progress_->seconds_left(step_)));
+  }
+
+  /// Collective.
+  void save() {
+    if (step_ == saved_step_) return;
+    require_equal(distributed_, state_dict(task_.model()));
+    write_checkpoint();
+  }
+
+  void write_checkpoint() {
+    TensorMap state = checkpoint_tensors(task_.model(), optimizer_, task_.progress());
+    add(state, kScale, stepping_.state());
+    if (ema_) add(state, kEma, ema_->state());
+    run_.save(step_, state, {.last = options_.keep_checkpoints, .every = options_.keep_every});
+    saved_step_ = step_;
+  }
+
+  void stop() {
+    run_.finish();
+    run_.log({{"event", "end"}, {"step", step_}, {"state", "stopped"}});
+    progress_->clear();
+    stopped_ = true;
+    fail("training: stopped after step {} of {}, which is saved; the same command goes on from there", step_,
+         plan_.last_step);
+  }
+
+  torch::Device device() { return task_.model().parameters().front().device(); }
+
   using Clock = std::chrono::steady_clock;
-  Clock::time_point last_ = Clock::now();
+  static double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  TrainingTask& task_;
+  Loader& loader_;
+  const Plan& plan_;
+  const TrainOptions& options_;
+  bool sharded_;
+  Run& run_;
+  Distributed& distributed_;
+  AdamW optimizer_;
+  TrainingStep stepping_;
+  DeviceBatches batches_;
+  std::optional<Ema> ema_;
+  std::optional<EventWriter> events_;  // on the first rank
+  std::optional<Progress> progress_;
+  int64_t step_ = 0, saved_step_ = 0, logged_step_ = 0, loaded_epoch_ = -1;
+  double waited_s_ = 0, worked_s_ = 0;  // since the last log line: for a batch, and in all
+  double lr_ = 0;
+  StepFigures figures_;  // of the last step
+  bool stopped_ = false;
 };
 
 }  // namespace
@@ -119,14 +306,9 @@ TensorMap checkpoint_tensors(const torch::nn::Module& model, const AdamW& optimi
   return state;
 }
 
-int64_t validate_on(Loader& validation, const std::function<void(const Batch&)>& measure) {
-  int64_t images = 0;
+void validate_on(Loader& validation, const std::function<void(const Batch&)>& measure) {
   validation.start(/*epoch=*/0);
-  while (const auto batch = validation.next()) {
-    measure(*batch);
-    images += batch->indices_B.size(0);
-  }
-  return images;
+  while (const auto batch = validation.next()) measure(*batch);
 }
 
 Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr) {
@@ -149,101 +331,18 @@ bool finished(const Run& run, const std::optional<Checkpoint>& state, const Plan
   return true;
 }
 
-void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options, Run& run,
-           const std::optional<Checkpoint>& state, const std::function<bool()>& should_stop) {
+void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options,
+           const RankOptions& rank_options, Run& run, Distributed& distributed, const std::optional<Checkpoint>& state,
+           const std::function<bool()>& should_stop) {
   warn_of_rising(plan.lr);
-  AdamW optimizer(task.model(), {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
-  DeviceBatches batches(loader, task.model().parameters().front().device());
-  int64_t step = 0;
-  if (state) {
-    require(state->step <= plan.last_step,
-            "{}: expected a checkpoint of at most {} steps, got {}; raise --steps or --epochs", state->path.string(),
-            plan.last_step, state->step);
-    set_state(task, optimizer, *state);
-    step = state->step;
-    log().info("resumed after step {} of {}", step, plan.last_step);
+  Training training(task, loader, plan, options, rank_options, run, distributed);
+  training.begin(state);
+  try {
+    training.go_on(should_stop);
+  } catch (const std::exception& error) {
+    if (!training.stopped()) training.end_with(error.what());
+    throw;
   }
-  run.begin(step);
-
-  const int64_t checkpoint_every = options.checkpoint_every > 0 ? options.checkpoint_every : plan.steps_per_epoch;
-  Progress progress(step, plan.last_step, options.batch_size, log().should_log(spdlog::level::info));
-  const auto ends_epoch = [&] { return step % plan.steps_per_epoch == 0 || step == plan.last_step; };
-  const auto close_epoch = [&] {
-    const int64_t epoch = (step - 1) / plan.steps_per_epoch + 1;
-    Json line{{"event", "epoch"}, {"epoch", epoch}, {"step", step}};
-    line.update(task.end_epoch());
-    if (step == plan.last_step || epoch % options.val_every == 0) line.update(task.validate());
-    if (loader.damaged() > 0) line["damaged_images"] = loader.damaged();
-    run.log(line);
-    progress.clear();
-    const std::string figures = readable(line);
-    log().info("epoch {}/{}: {}{}{} left", epoch, options.epochs, figures, figures.empty() ? "" : "; ",
-               readable_seconds(progress.seconds_left(step)));
-  };
-
-  // The process may have ended between an epoch's checkpoint and its figures, or before the weights were written.
-  if (step > 0 && ends_epoch() && !run.has_epoch(step)) close_epoch();
-  if (step > 0 && !run.has_weights()) run.save_weights(state_dict(task.model()));
-
-  int64_t saved_step = step;
-  const auto save = [&] {
-    if (step == saved_step) return;
-    run.save(step, checkpoint_tensors(task.model(), optimizer, task.progress()),
-             {.last = options.keep_checkpoints, .every = options.keep_every});
-    saved_step = step;
-  };
-
-  Rate rate;
-  int64_t logged_step = step, loaded_epoch = -1;
-  while (step < plan.last_step) {
-    const int64_t epoch = step / plan.steps_per_epoch;
-    if (epoch != loaded_epoch) {
-      batches.start(epoch, step % plan.steps_per_epoch);
-      loaded_epoch = epoch;
-    }
-    if (step % plan.steps_per_epoch == 0) task.begin_epoch();
-    const auto batch = next_or_saved(batches, [&] {
-      save();
-      run.finish();
-    });
-    require(batch.has_value(), "training: expected batch {} of epoch {}, got none", step % plan.steps_per_epoch, epoch);
-    const auto [loss, grad_norm] = finite_gradients(task, optimizer, *batch, step, options, [&] {
-      save();
-      run.finish();
-      return names_of(loader.dataset(), batch->indices_B);
-    });
-    if (options.clip_grad > 0) optimizer.scale_grads(std::min(1.0, options.clip_grad / (grad_norm + 1e-6)));
-    const double lr = plan.lr.at(step);
-    optimizer.step(lr);
-    task.step_taken();
-    ++step;
-
-    const bool last = step == plan.last_step, stopping = !last && should_stop();
-    progress.show(step, fmt::format("epoch {}/{}", epoch + 1, options.epochs));
-    if (step == 1 || step % options.log_every == 0 || last) {
-      Json line{{"step", step}, {"epoch", epoch + 1}, {"loss", loss.total.item<double>()}};
-      for (const auto& [name, value] : loss.parts) line[name] = value.item<double>();
-      line.update({{"lr", lr}, {"grad_norm", grad_norm}});
-      line["images_per_s"] = rate.since_last((step - logged_step) * options.batch_size);
-      logged_step = step;
-      run.log(line);
-      progress.clear();
-      log().info("step {}/{}: {}", step, plan.last_step, readable(line));
-    }
-    if (last || stopping || step % checkpoint_every == 0) save();
-    if (stopping) {
-      run.finish();
-      progress.clear();
-      fail("training: stopped after step {} of {}, which is saved; the same command goes on from there", step,
-           plan.last_step);
-    }
-    if (ends_epoch()) {
-      close_epoch();
-      rate.since_last(0);  // what validation took is not training's
-      logged_step = step;
-    }
-  }
-  run.finish();
 }
 
 }  // namespace beit

@@ -31,7 +31,9 @@ int64_t layer_of(const std::string& name, int64_t depth) {
   return block + 1;
 }
 
-AdamW::AdamW(const torch::nn::Module& model, const AdamWOptions& options) : options_(options) {
+AdamW::AdamW(const torch::nn::Module& model, const AdamWOptions& options, Distributed* shards)
+    : options_(options), shards_(shards != nullptr && shards->ranks() > 1 ? shards : nullptr) {
+  std::vector<int64_t> held(shards_ == nullptr ? 1 : static_cast<size_t>(shards_->ranks()), 0);  // elements by rank
   for (const auto& item : model.named_parameters()) {
     const torch::Tensor& value = item.value();
     if (!value.requires_grad()) continue;
@@ -42,7 +44,14 @@ AdamW::AdamW(const torch::nn::Module& model, const AdamWOptions& options) : opti
     auto group = std::ranges::find_if(
         groups_, [&](const Group& g) { return g.lr_scale == lr_scale && g.weight_decay == weight_decay; });
     if (group == groups_.end()) group = groups_.insert(groups_.end(), Group{lr_scale, weight_decay, {}});
-    group->parameters.push_back({item.key(), value, torch::zeros_like(value), torch::zeros_like(value)});
+    const auto least = std::ranges::min_element(held);
+    *least += value.numel();
+    Parameter parameter{.name = item.key(), .value = value, .owner = least - held.begin()};
+    if (owns(parameter)) {
+      parameter.exp_avg = torch::zeros_like(value);
+      parameter.exp_avg_sq = torch::zeros_like(value);
+    }
+    group->parameters.push_back(std::move(parameter));
   }
   require(!groups_.empty(), "optimizer: expected a model with parameters to train, got none");
   step_ = torch::zeros({}, groups_.front().parameters.front().value.options().dtype(torch::kFloat32));
@@ -54,7 +63,7 @@ void AdamW::step(double lr) {
   for (const Group& group : groups_) {
     std::vector<torch::Tensor> values, grads, exp_avgs, exp_avg_sqs;
     for (const Parameter& parameter : group.parameters) {
-      if (!parameter.value.grad().defined()) continue;
+      if (!parameter.value.grad().defined() || !owns(parameter)) continue;
       values.push_back(parameter.value);
       grads.push_back(parameter.value.grad());
       exp_avgs.push_back(parameter.exp_avg);
@@ -66,6 +75,31 @@ void AdamW::step(double lr) {
                       options_.beta1, options_.beta2, group.weight_decay, options_.eps, /*amsgrad=*/false,
                       /*maximize=*/false);
   }
+  if (shards_ != nullptr) share_parameters();
+}
+
+// Each rank's part in one message.
+void AdamW::share_parameters() {
+  std::vector<std::vector<torch::Tensor>> parts(static_cast<size_t>(shards_->ranks()));
+  for (const Group& group : groups_) {
+    for (const Parameter& parameter : group.parameters) {
+      if (parameter.value.grad().defined()) parts[static_cast<size_t>(parameter.owner)].push_back(parameter.value);
+    }
+  }
+  for (int64_t rank = 0; rank < shards_->ranks(); ++rank) {
+    const auto& values = parts[static_cast<size_t>(rank)];
+    if (values.empty()) continue;
+    std::vector<torch::Tensor> flat;
+    for (const auto& value : values) flat.push_back(value.flatten());
+    auto all = torch::cat(flat);
+    shards_->broadcast(all, rank);
+    if (rank == shards_->rank()) continue;
+    int64_t at = 0;
+    for (const auto& value : values) {
+      value.view({-1}).copy_(all.slice(0, at, at + value.numel()));
+      at += value.numel();
+    }
+  }
 }
 
 void AdamW::zero_grad() {
@@ -74,29 +108,31 @@ void AdamW::zero_grad() {
   }
 }
 
-double AdamW::grad_norm() const {
+std::vector<torch::Tensor> AdamW::grads() const {
   std::vector<torch::Tensor> grads;
   for (const Group& group : groups_) {
     for (const Parameter& parameter : group.parameters) {
       if (parameter.value.grad().defined()) grads.push_back(parameter.value.grad());
     }
   }
-  return grads.empty() ? 0.0 : torch::stack(at::_foreach_norm(grads)).norm().item<double>();
+  return grads;
+}
+
+double AdamW::grad_norm() const {
+  const auto all = grads();
+  return all.empty() ? 0.0 : torch::stack(at::_foreach_norm(all)).norm().item<double>();
 }
 
 void AdamW::scale_grads(double factor) {
-  torch::NoGradGuard no_grad;
-  for (const Group& group : groups_) {
-    for (const Parameter& parameter : group.parameters) {
-      if (parameter.value.grad().defined()) parameter.value.grad().mul_(factor);
-    }
-  }
+  const torch::NoGradGuard no_grad;
+  for (const auto& grad : grads()) grad.mul_(factor);
 }
 
-std::map<std::string, torch::Tensor> AdamW::state() const {
+std::map<std::string, torch::Tensor> AdamW::own_state() const {
   std::map<std::string, torch::Tensor> state{{"step", step_}};
   for (const Group& group : groups_) {
     for (const Parameter& parameter : group.parameters) {
+      if (!owns(parameter)) continue;
       state.emplace("exp_avg." + parameter.name, parameter.exp_avg);
       state.emplace("exp_avg_sq." + parameter.name, parameter.exp_avg_sq);
     }
@@ -104,9 +140,25 @@ std::map<std::string, torch::Tensor> AdamW::state() const {
   return state;
 }
 
+std::map<std::string, torch::Tensor> AdamW::state() const {
+  auto state = own_state();
+  if (shards_ == nullptr) return state;
+  for (const Group& group : groups_) {
+    for (const Parameter& parameter : group.parameters) {
+      if (parameter.owner == 0) continue;  // the first rank gathers
+      for (const auto& [kind, mine] : {std::pair("exp_avg.", parameter.exp_avg), {"exp_avg_sq.", parameter.exp_avg_sq}}) {
+        auto part = owns(parameter) ? mine : torch::empty_like(parameter.value);
+        shards_->broadcast(part, parameter.owner);
+        if (shards_->leads()) state.emplace(kind + parameter.name, part);
+      }
+    }
+  }
+  return state;
+}
+
 void AdamW::set_state(const std::map<std::string, torch::Tensor>& state) {
-  torch::NoGradGuard no_grad;
-  for (auto& [name, mine] : this->state()) {
+  const torch::NoGradGuard no_grad;
+  for (auto& [name, mine] : own_state()) {
     const auto found = state.find(name);
     require(found != state.end() && found->second.sizes() == mine.sizes(),
             "optimizer: expected the state '{}' [{}], got {}; the checkpoint is another model's: use --resume never or "
@@ -115,6 +167,12 @@ void AdamW::set_state(const std::map<std::string, torch::Tensor>& state) {
             found == state.end() ? "none" : fmt::format("[{}]", fmt::join(found->second.sizes(), ", ")));
     mine.copy_(found->second);
   }
+}
+
+int64_t AdamW::state_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [name, value] : own_state()) bytes += static_cast<int64_t>(value.nbytes());
+  return bytes;
 }
 
 }  // namespace beit

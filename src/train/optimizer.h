@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "train/distributed.h"
+
 namespace beit {
 
 struct AdamWOptions {
@@ -25,35 +27,53 @@ bool decays(const std::string& name, const torch::Tensor& parameter);
 int64_t layer_of(const std::string& name, int64_t depth);
 
 /// Parameters that take part are those which require a gradient. One fused LibTorch kernel for each group.
+///
+/// With `shards`, each of those ranks holds the state of a part of the parameters, moves that part, and hands it to the
+/// others (ZeRO, stage 1): step() and state() are collective then, and the result is the same to the bit. Gradients must
+/// be the same on all ranks.
 class AdamW {
  public:
-  AdamW(const torch::nn::Module& model, const AdamWOptions& options);
+  /// `shards` must outlive the optimizer; without, or where it is one rank, all state is here.
+  AdamW(const torch::nn::Module& model, const AdamWOptions& options, Distributed* shards = nullptr);
 
   /// One step at the learning rate `lr`; parameters without a gradient stay.
   void step(double lr);
   void zero_grad();
 
+  /// Of the parameters that have one.
+  std::vector<torch::Tensor> grads() const;
   /// Norm of all gradients together.
   double grad_norm() const;
   /// Multiplies all gradients by `factor`.
   void scale_grads(double factor);
 
-  /// State by name (`exp_avg.<parameter>`, `exp_avg_sq.<parameter>`, `step`), sharing memory with this object.
+  /// State by name (`exp_avg.<parameter>`, `exp_avg_sq.<parameter>`, `step`), sharing memory with this object where it
+  /// is held here; in shards, all of it on the first rank, and on the others what they hold.
   std::map<std::string, torch::Tensor> state() const;
-  /// Copies a state; Error where it is not this model's.
+  /// Copies from a whole state what is held here; Error where it is not this model's.
   void set_state(const std::map<std::string, torch::Tensor>& state);
+
+  /// Bytes of state held here.
+  int64_t state_bytes() const;
 
  private:
   struct Parameter {
     std::string name;
-    torch::Tensor value, exp_avg, exp_avg_sq;
+    torch::Tensor value;
+    int64_t owner;                      // the rank that holds the state
+    torch::Tensor exp_avg = {}, exp_avg_sq = {};  // undefined elsewhere
   };
   struct Group {
     double lr_scale, weight_decay;
     std::vector<Parameter> parameters;
   };
 
+  bool owns(const Parameter& parameter) const { return shards_ == nullptr || parameter.owner == shards_->rank(); }
+  void share_parameters();
+  std::map<std::string, torch::Tensor> own_state() const;
+
   AdamWOptions options_;
+  Distributed* shards_;  // null: all is here
   std::vector<Group> groups_;
   torch::Tensor step_;  // float32, steps taken
 };

@@ -5,6 +5,7 @@
 #include "data/mask.h"
 #include "data/views.h"
 #include "train/evaluation.h"
+#include "train/loop.h"
 #include "viz/mask_picture.h"
 
 namespace beit {
@@ -27,14 +28,14 @@ Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice,
   };
 }
 
-MimLoss PretrainTask::forward(const Batch& batch) {
+MimLoss PretrainTask::forward(const Batch& batch, const StepPart& part) {
   const auto mask_BN = on_device(batch.views[2], device_);
   const auto codes_BN = tokenizer_->codes(on_device(batch.views[1], device_));
-  return mim_loss(model_->forward(on_device(batch.views[0], device_), mask_BN), codes_BN.masked_select(mask_BN));
+  return mim_loss(model_->forward(on_device(batch.views[0], device_), mask_BN, part), codes_BN.masked_select(mask_BN));
 }
 
-StepLoss PretrainTask::loss(const Batch& batch) {
-  const MimLoss loss = forward(batch);
+StepLoss PretrainTask::loss(const Batch& batch, const StepPart& part) {
+  const MimLoss loss = forward(batch, part);
   StepLoss step{loss.total, {{"mlm_loss_1", loss.main}, {"mlm_acc_1", loss.accuracy_main}}};
   if (loss.cls_pt.defined()) {
     step.parts.insert(step.parts.end(), {{"mlm_loss_2", loss.cls_pt}, {"mlm_acc_2", loss.accuracy_cls_pt}});
@@ -46,15 +47,16 @@ nlohmann::ordered_json PretrainTask::validate() {
   if (validation_ == nullptr) return nlohmann::ordered_json::object();
   const torch::NoGradGuard no_grad;
   model_->eval();
-  double loss_sum = 0, correct = 0;  // each image has as many masked patches, so images weigh alike
-  const auto images = static_cast<double>(validate_on(*validation_, [&](const Batch& batch) {
-    const MimLoss loss = forward(batch);
+  auto sums = torch::zeros({3}, torch::kFloat64);  // loss, share foretold, images
+  validate_on(*validation_, [&](const Batch& batch) {
+    const MimLoss loss = forward(batch);  // each image has as many masked patches, so images weigh alike
     const auto rows = static_cast<double>(batch.indices_B.size(0));
-    loss_sum += rows * loss.total.item<double>();
-    correct += rows * loss.accuracy_main.item<double>();
-  }));
+    sums += rows * torch::tensor({loss.total.item<double>(), loss.accuracy_main.item<double>(), 1.0}, torch::kFloat64);
+  });
+  distributed_.sum(sums);
   model_->train();
-  nlohmann::ordered_json line{{"val_loss", loss_sum / images}, {"val_masked_accuracy", correct / images}};
+  const auto means = sums / sums[2];
+  nlohmann::ordered_json line{{"val_loss", means[0].item<double>()}, {"val_masked_accuracy", means[1].item<double>()}};
   return line;
 }
 

@@ -4,10 +4,11 @@
 
 #include <vector>
 
+#include "base/config.h"
 #include "core/mim.h"
 #include "core/tokenizer.h"
-#include "train/events.h"
-#include "train/loop.h"
+#include "train/distributed.h"
+#include "train/task.h"
 
 namespace beit {
 
@@ -19,26 +20,28 @@ Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice,
 
 class PretrainTask : public TrainingTask {
  public:
-  /// `tokenizer` is frozen, in eval(). `validation` gives samples of the same form; it may be null. Everything handed
-  /// in must outlive the task.
-  PretrainTask(MaskedImageModel& model, Tokenizer& tokenizer, Loader* validation, const torch::Device& device)
-      : model_(model), tokenizer_(tokenizer), validation_(validation), device_(device) {}
+  /// `tokenizer` is frozen, in eval(). `validation` gives samples of the same form, of this rank's images; it may be
+  /// null. Everything handed in must outlive the task.
+  PretrainTask(MaskedImageModel& model, Tokenizer& tokenizer, Loader* validation, const torch::Device& device,
+               Distributed& distributed)
+      : model_(model), tokenizer_(tokenizer), validation_(validation), device_(device), distributed_(distributed) {}
 
   torch::nn::Module& model() override { return *model_; }
-  StepLoss loss(const Batch& batch) override;
+  StepLoss loss(const Batch& batch, const StepPart& part) override;
   nlohmann::ordered_json validate() override;
 
   /// What the model foretells of a batch's first images (from the last block), in eval() and without gradients: nothing
   /// that training counts or draws changes. The model is left in train(). Not collective.
-  std::vector<Picture> pictures(const Batch& batch);
+  std::vector<Picture> pictures(const Batch& batch) override;
 
  private:
-  MimLoss forward(const Batch& batch);
+  MimLoss forward(const Batch& batch, const StepPart& part = {});
 
   MaskedImageModel& model_;
   Tokenizer& tokenizer_;
   Loader* validation_;
   torch::Device device_;
+  Distributed& distributed_;
 };
 
 }  // namespace beit

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <string_view>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "io/atomic_file.h"
 #include "io/weights.h"
+#include "train/shared_checkpoint.h"
 
 namespace beit {
 namespace {
@@ -17,11 +19,12 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 /// Options that may change while a run goes on: how long, how fast, how often, and where.
-constexpr std::array<std::string_view, 24> kMayChange{
-    "output",     "epochs",    "steps",   "lr",       "min-lr",        "warmup-epochs",    "weight-decay",
-    "beta1",      "beta2",     "workers", "threads",  "device",        "checkpoint-every", "keep-checkpoints",
-    "clip-grad",  "log-every", "quiet",   "val-data", "teacher-cache", "val-every",        "resume",
-    "max-damaged", "keep-every", "retries"};
+constexpr std::array<std::string_view, 30> kMayChange{
+    "output",      "epochs",     "steps",   "lr",       "min-lr",        "warmup-epochs",    "weight-decay",
+    "beta1",       "beta2",      "workers", "threads",  "device",        "checkpoint-every", "keep-checkpoints",
+    "clip-grad",   "log-every",  "quiet",   "val-data", "teacher-cache", "val-every",        "resume",
+    "max-damaged", "keep-every", "retries", "ranks",    "rank-timeout",  "shard-optimizer",  "accumulate",
+    "recompute",   "events-every"};
 
 bool may_change(std::string_view option) {
   return std::find(kMayChange.begin(), kMayChange.end(), option) != kMayChange.end();
@@ -77,13 +80,46 @@ std::string lines_until(const fs::path& path, int64_t step) {
   return kept;
 }
 
+bool log_has_epoch(const fs::path& path, int64_t step) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    const auto entry = parsed(line);
+    if (entry.is_object() && entry.value("event", "") == "epoch" && entry.value("step", int64_t{0}) == step)
+      return true;
+  }
+  return false;
+}
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
 }  // namespace
 
-Run::Run(fs::path folder, std::string config_toml, std::map<std::string, std::string> metadata)
-    : folder_(std::move(folder)), config_toml_(std::move(config_toml)), metadata_(std::move(metadata)) {}
+Run::Run(fs::path folder, std::string config_toml, std::map<std::string, std::string> metadata,
+         Distributed& distributed)
+    : folder_(std::move(folder)),
+      config_toml_(std::move(config_toml)),
+      metadata_(std::move(metadata)),
+      distributed_(distributed) {
+  if (distributed_.leads()) held_.emplace(folder_);
+}
+
+std::string Run::metadata(const std::string& key) const { return value_of(metadata_, key.c_str()); }
+
+bool Run::told(const std::function<bool()>& first) const {
+  auto answer = torch::zeros({1}, torch::kInt64);
+  if (distributed_.leads()) answer.fill_(first() ? 1 : 0);
+  distributed_.broadcast(answer, 0);
+  return answer.item<int64_t>() != 0;
+}
+
+bool Run::has_weights() const {
+  return told([&] { return fs::exists(weights_path()); });
+}
 
 void Run::note_machine(const Checkpoint& state) const {
-  for (const char* part : {"processor", "threads"}) {
+  for (const char* part : {"processor", "threads", "ranks", "parts"}) {
     const std::string there = value_of(state.metadata, part), here = value_of(metadata_, part);
     if (there.empty() || there == here) continue;
     beit::log().warn("{}: {} {} there, {} now: the last digits of what follows may differ from an unbroken run's",
@@ -93,87 +129,108 @@ void Run::note_machine(const Checkpoint& state) const {
 
 std::optional<Checkpoint> Run::resume_state(const std::string& resume) const {
   if (resume == "never") return std::nullopt;
+  return shared(distributed_, distributed_.leads() ? find_state(resume) : std::nullopt);
+}
+
+std::optional<Checkpoint> Run::find_state(const std::string& resume) const {
   const bool is_auto = resume == "auto", is_folder = is_auto || fs::is_directory(resume);
   require(
       is_auto || !is_pickled(resume),
       "{}: expected a checkpoint of beit, got a file of PyTorch; `beit convert {} OUT.safetensors --optimizer` makes "
       "one of it",
       resume, resume);
-  auto state = is_folder ? newest_readable(is_auto ? folder() : fs::path(resume)) : read_checkpoint(resume);
+  auto state = is_folder ? newest_readable(is_auto ? folder_ : fs::path(resume)) : read_checkpoint(resume);
   require(state || is_auto, "{}: expected a run folder with checkpoints, got none in it", resume);
-  require(state || !has_weights(),
+  require(state || !fs::exists(weights_path()),
           "{}: expected checkpoints beside model.safetensors, got none to go on from; choose another --output, or "
           "--resume never to replace it",
-          folder().string());
+          folder_.string());
   if (!state) return state;
 
   const std::string there = value_of(state->metadata, "command"), here = value_of(metadata_, "command");
   require(there == here, "{}: expected a checkpoint of `beit {}`, got one of `beit {}`; choose another --output",
           state->path.string(), here, there);
-  const auto later = checkpoints_after(folder(), state->step);
+  const auto later = checkpoints_after(folder_, state->step);
   std::error_code absent;
-  require(is_auto || later.empty() || fs::equivalent(resume, folder(), absent),
+  require(is_auto || later.empty() || fs::equivalent(resume, folder_, absent),
           "{}: expected no checkpoint later than --resume {}, got {}; leave --resume out to go on from that one, or "
           "choose another --output",
-          folder().string(), resume, later.empty() ? "" : later.back().filename().string());
-  const std::string differs = differences(value_of(state->metadata, "config"), value_of(metadata_, "config"));
+          folder_.string(), resume, later.empty() ? "" : later.back().filename().string());
+  std::string differs = differences(value_of(state->metadata, "config"), value_of(metadata_, "config"));
+  const std::string images = value_of(state->metadata, "images"), images_now = value_of(metadata_, "images");
+  if (!images.empty() && images != images_now) {
+    differs += fmt::format("{}images {} there, {} now", differs.empty() ? "" : "; ", images, images_now);
+  }
   note_machine(*state);
   if (differs.empty()) return state;
   require(!is_auto,
-          "{}: expected a checkpoint of the same options, got {}; choose another --output, --resume never to start "
+          "{}: expected a checkpoint of the same options and images, got {}; choose another --output, --resume never to start "
           "anew, or --resume {} to go on all the same",
-          state->path.string(), differs, folder().string());
-  beit::log().warn("{}: its options differ: {}", state->path.string(), differs);
+          state->path.string(), differs, folder_.string());
+  beit::log().warn("{}: made otherwise: {}", state->path.string(), differs);
   return state;
 }
 
-void Run::begin(int64_t step) {
-  write_file_atomically(folder() / "config.toml", config_toml_);
-  remove_checkpoints_after(folder(), step);
-  std::error_code error;
-  if (step == 0) fs::remove(weights_path(), error);
-  require(!error, "{}: expected to remove old weights, got \"{}\"", weights_path().string(), error.message());
+void Run::begin(int64_t step, const nlohmann::ordered_json& first) {
+  if (!distributed_.leads()) return;
+  write_file_atomically(folder_ / "config.toml", config_toml_);
+  remove_checkpoints_after(folder_, step);
+  for (const auto& path : {weights_path(), ema_path()}) {
+    std::error_code error;
+    if (step == 0) fs::remove(path, error);
+    require(!error, "{}: expected to remove old weights, got \"{}\"", path.string(), error.message());
+  }
   write_file_atomically(log_path(), lines_until(log_path(), step));
   log_.open(log_path(), std::ios::app);
-  if (step > 0) log({{"event", "resume"}, {"step", step}});
+  log(first);
 }
 
-void Run::save_weights(const TensorMap& weights) { write_safetensors(weights_path(), weights, metadata_); }
+void Run::save_weights(const TensorMap& weights) {
+  if (distributed_.leads()) write_safetensors(weights_path(), weights, metadata_);
+}
 
 void Run::save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept) {
+  if (!distributed_.leads()) return;
+  const auto begin = Clock::now();
   try {
     finish();
   } catch (const std::exception& error) {
     beit::log().error("{}; the run goes on with the checkpoints that it has", error.what());
   }
   Checkpoint checkpoint{.step = step, .metadata = metadata_};
+  int64_t bytes = 0;
   for (const auto& [name, value] : state) {
     checkpoint.tensors.emplace(name, value.detach().to(torch::kCPU, value.scalar_type(), /*non_blocking=*/false,
                                                        /*copy=*/true));
+    bytes += static_cast<int64_t>(value.nbytes());
   }
-  writing_ = std::async(std::launch::async, [this, kept, checkpoint = std::move(checkpoint)] {
-    save_weights(tensors_under(checkpoint.tensors, "model."));
-    write_checkpoint(folder(), checkpoint, kept);
+  const double pause_s = seconds_since(begin);
+  writing_ = std::async(std::launch::async, [this, kept, bytes, pause_s, checkpoint = std::move(checkpoint)] {
+    const auto start = Clock::now();
+    auto weights = tensors_under(checkpoint.tensors, "model.");
+    save_weights(weights);
+    if (const auto averages = tensors_under(checkpoint.tensors, "ema."); !averages.empty()) {
+      for (const auto& [name, value] : averages) weights.at(name) = value;
+      write_safetensors(ema_path(), weights, metadata_);
+    }
+    write_checkpoint(folder_, checkpoint, kept);
+    return nlohmann::ordered_json{{"event", "checkpoint"}, {"step", checkpoint.step}, {"bytes", bytes},
+                                  {"pause_s", pause_s},    {"write_s", seconds_since(start)}};
   });
 }
 
 void Run::finish() {
-  if (writing_.valid()) writing_.get();
+  if (writing_.valid()) log(writing_.get());
 }
 
 void Run::log(const nlohmann::ordered_json& line) {
+  if (!distributed_.leads()) return;
   log_ << line.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
   require(log_.good(), "{}: expected to write, got an error; is the disk full?", log_path().string());
 }
 
 bool Run::has_epoch(int64_t step) const {
-  std::ifstream file(log_path());
-  for (std::string line; std::getline(file, line);) {
-    const auto entry = parsed(line);
-    if (entry.is_object() && entry.value("event", "") == "epoch" && entry.value("step", int64_t{0}) == step)
-      return true;
-  }
-  return false;
+  return told([&] { return log_has_epoch(log_path(), step); });
 }
 
 }  // namespace beit

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "data/views.h"
 #include "train/evaluation.h"
+#include "train/loop.h"
 #include "viz/feature_picture.h"
 
 namespace beit {
@@ -32,9 +33,18 @@ Transform vqkd_transform(const ModelOptions& model, const DataOptions& data, uin
   };
 }
 
-StepLoss VqkdTask::loss(const Batch& batch) {
+// The first codes are k-means' of the whole step, of which a forward pass may see a part.
+void VqkdTask::begin_step(const std::vector<Batch>& batches, const std::vector<StepPart>& parts) {
+  if (parts.size() == 1 || !tokenizer_->quantizer()->needs_start()) return;
+  std::vector<torch::Tensor> images;
+  for (const Batch& batch : batches) images.push_back(on_device(batch.views[0], device_));
+  tokenizer_->stage_start(images, parts);
+}
+
+StepLoss VqkdTask::loss(const Batch& batch, const StepPart& part) {
   const auto images_BCHW = on_device(batch.views[0], device_);
-  const VqkdLoss loss = tokenizer_->forward(images_BCHW, targets_.of(images_BCHW, batch.indices_B, batch.views[1]));
+  const auto target_BNF = targets_.of(images_BCHW, batch.indices_B, batch.views[1]);
+  const VqkdLoss loss = tokenizer_->forward(images_BCHW, target_BNF, part);
   return {loss.total, {{"reconstruction_loss", loss.reconstruction}, {"commitment_loss", loss.commitment}}};
 }
 
@@ -55,7 +65,7 @@ void VqkdTask::step_taken() {
   steps_since_look_ = 0;
   const CodeUsage usage = code_usage(recent_K);
   const int64_t codes = recent_K.size(0), vectors = recent_K.sum().item<int64_t>();
-  if (vectors < kLeastVectors * codes || usage.percent >= kAlarmPercent) return;
+  if (!distributed_.leads() || vectors < kLeastVectors * codes || usage.percent >= kAlarmPercent) return;
   log().warn("the codebook collapses: {} steps used {:.1f}% of {} codes, perplexity {:.1f}; stop and start anew with "
              "--revive-threshold 0.1 and a smaller --revive-every, or a smaller --lr",
              kLookEvery, usage.percent, codes, usage.perplexity);
@@ -69,7 +79,9 @@ nlohmann::ordered_json VqkdTask::validate() {
   tokenizer_->eval();
   tokenizer_->quantizer()->reset_usage();
   validate_on(*validation_, [&](const Batch& batch) { tokenizer_->codes(on_device(batch.views[0], device_)); });
-  auto line = figures("val_", code_usage(tokenizer_->quantizer()->counts()));
+  auto counts_K = tokenizer_->quantizer()->counts().clone();
+  distributed_.sum(counts_K);
+  auto line = figures("val_", code_usage(counts_K));
   tokenizer_->train();
   return line;
 }
@@ -87,6 +99,10 @@ std::vector<Picture> VqkdTask::pictures(const Batch& batch) {
   tokenizer_->quantizer()->reset_usage();  // eval()'s own
   tokenizer_->train();
   return {{"reconstruction", feature_picture(images_BCHW, target_BNF, predicted_BNF, grid)}};
+}
+
+std::vector<std::pair<std::string, torch::Tensor>> VqkdTask::histograms() {
+  return {{"codebook", log_uses(tokenizer_->quantizer()->counts())}};
 }
 
 }  // namespace beit

@@ -2,12 +2,15 @@
 // Shape letters: B images, H and W pixels, K codes.
 #pragma once
 
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "base/config.h"
 #include "core/tokenizer.h"
-#include "train/events.h"
-#include "train/loop.h"
+#include "train/distributed.h"
 #include "train/targets.h"
+#include "train/task.h"
 
 namespace beit {
 
@@ -17,12 +20,15 @@ Transform vqkd_transform(const ModelOptions& model, const DataOptions& data, uin
 
 class VqkdTask : public TrainingTask {
  public:
-  /// `validation` gives evaluation views; it may be null. Everything handed in must outlive the task.
-  VqkdTask(Tokenizer& tokenizer, Targets& targets, Loader* validation, const torch::Device& device)
-      : tokenizer_(tokenizer), targets_(targets), validation_(validation), device_(device) {}
+  /// `validation` gives evaluation views of this rank's images; it may be null. Everything handed in must outlive the
+  /// task.
+  VqkdTask(Tokenizer& tokenizer, Targets& targets, Loader* validation, const torch::Device& device,
+           Distributed& distributed)
+      : tokenizer_(tokenizer), targets_(targets), validation_(validation), device_(device), distributed_(distributed) {}
 
   torch::nn::Module& model() override { return *tokenizer_; }
-  StepLoss loss(const Batch& batch) override;
+  void begin_step(const std::vector<Batch>& batches, const std::vector<StepPart>& parts) override;
+  StepLoss loss(const Batch& batch, const StepPart& part) override;
   void step_taken() override;
   void step_refused() override { tokenizer_->quantizer()->discard(); }
   void begin_epoch() override;
@@ -33,16 +39,17 @@ class VqkdTask : public TrainingTask {
 
   /// Teacher's and predicted features of a batch's first images, in eval() and without gradients: nothing that training
   /// counts or draws changes. The model is left in train(). Not collective. Errors: those of Targets::of().
-  std::vector<Picture> pictures(const Batch& batch);
+  std::vector<Picture> pictures(const Batch& batch) override;
 
-  /// How often training used each code since the epoch began, int64 [K].
-  torch::Tensor codebook_counts() const { return tokenizer_->quantizer()->counts(); }
+  /// `codebook`: how often training used each code since the epoch began, as log_uses() of viz/feature_picture.h has it.
+  std::vector<std::pair<std::string, torch::Tensor>> histograms() override;
 
  private:
   Tokenizer& tokenizer_;
   Targets& targets_;
   Loader* validation_;
   torch::Device device_;
+  Distributed& distributed_;
 
   // For the alarm: of the epoch's counts, those that it has seen.
   torch::Tensor seen_counts_K_;

@@ -1,6 +1,7 @@
 // A few real steps of `beit vqkd` and `beit pretrain` on the demo's images, with tiny networks.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "io/checkpoint.h"
@@ -50,6 +51,15 @@ std::vector<nlohmann::json> log_of(const fs::path& run) {
   std::vector<nlohmann::json> lines;
   std::ifstream file(run / "log.jsonl");
   for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+/// Those of steps and epochs.
+std::vector<nlohmann::json> figures_of(const fs::path& run) {
+  std::vector<nlohmann::json> lines;
+  for (const auto& line : log_of(run)) {
+    if (!line.contains("event") || line["event"] == "epoch") lines.push_back(line);
+  }
   return lines;
 }
 
@@ -111,7 +121,7 @@ TEST_CASE("pretrain: a run cut off in the middle of an epoch and resumed equals 
   REQUIRE(run_pretrain(cut, tokenizer, {}).code == 0);
   check_equal_runs(whole, cut);
 
-  const auto last = log_of(whole).back();
+  const auto last = figures_of(whole).back();
   CHECK(last["event"] == "epoch");
   CHECK(last["val_masked_accuracy"].get<double>() >= 0.0);
   CHECK(last["val_masked_accuracy"].get<double>() <= 1.0);
@@ -121,9 +131,10 @@ TEST_CASE("vqkd: a run's folder holds what others rely on") {
   const TemporaryFolder folder;
   const fs::path run = folder.path / "a" / "run";
   REQUIRE(run_vqkd(run, {"--val-data", demo_images("test")}).code == 0);
-  const auto lines = log_of(run);
+  const auto lines = figures_of(run);
   CHECK(lines.front()["step"] == 1);
-  for (const char* key : {"epoch", "loss", "reconstruction_loss", "commitment_loss", "lr", "images_per_s"}) {
+  for (const char* key : {"epoch", "loss", "reconstruction_loss", "commitment_loss", "lr", "grad_norm", "images_per_s",
+                          "data_wait", "memory_bytes", "seconds_left"}) {
     CAPTURE(key);
     CHECK(lines.front().contains(key));
   }
@@ -133,6 +144,21 @@ TEST_CASE("vqkd: a run's folder holds what others rely on") {
     CHECK(lines.back().contains(key));
   }
   CHECK(checkpoints(run).front().filename() == "step-00000010.safetensors");
+
+  const auto log = log_of(run);
+  const auto& first = log.front();
+  CHECK(first["event"] == "start");
+  CHECK(first["steps"] == 10);
+  CHECK(first["device"] == "cpu");
+  CHECK(first["precision"] == "float32");
+  CHECK(first["ranks"] == 1);
+  CHECK(first["images"] == 5000);
+  CHECK(!first["processor"].get<std::string>().empty());
+  CHECK(!first["version"].get<std::string>().empty());
+  CHECK(log.back()["event"] == "end");
+  CHECK(log.back()["state"] == "finished");
+  CHECK(std::ranges::count_if(log, [](const auto& line) { return line.value("event", "") == "checkpoint"; }) == 2);
+  CHECK(!fs::is_empty(run / "events"));
 
   // Its configuration starts the same run again.
   const fs::path again = folder.path / "again";
@@ -203,7 +229,7 @@ TEST_CASE("vqkd: what a process left undone after its last checkpoint is made up
   const TemporaryFolder folder;
   const fs::path run = folder.path / "run";
   REQUIRE(run_vqkd(run, {"--steps", "2"}).code == 0);
-  auto lines = log_of(run);
+  auto lines = figures_of(run);
   const auto figures = lines.back();
   lines.pop_back();
   std::ofstream log(run / "log.jsonl");
@@ -213,7 +239,7 @@ TEST_CASE("vqkd: what a process left undone after its last checkpoint is made up
 
   REQUIRE(run_vqkd(run, {"--steps", "2"}).code == 0);
   CHECK(fs::exists(run / "model.safetensors"));
-  CHECK(log_of(run).back() == figures);
+  CHECK(figures_of(run).back() == figures);
 }
 
 TEST_CASE("vqkd: a signal stops a run after a step that it can go on from") {
@@ -240,7 +266,7 @@ TEST_CASE("vqkd: cached features train as computed ones do, and are refused for 
   const fs::path computed = folder.path / "computed", cached = folder.path / "cached";
   REQUIRE(run_vqkd(computed, {"--min-crop", "1", "--steps", "4"}).code == 0);
   REQUIRE(run_vqkd(cached, {"--min-crop", "1", "--steps", "4", "--teacher-cache", cache}).code == 0);
-  const double loss = log_of(computed).front()["loss"], same = log_of(cached).front()["loss"];
+  const double loss = figures_of(computed).front()["loss"], same = figures_of(cached).front()["loss"];
   CHECK(same == doctest::Approx(loss).epsilon(1e-3));
 
   const auto other =

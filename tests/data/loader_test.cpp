@@ -286,6 +286,26 @@ TEST_CASE("loader: ranks together have the batches that one rank has, with any n
   }
 }
 
+TEST_CASE("loader: an evaluation counts every image once for any number of ranks, also for more ranks than images") {
+  const Pictures pictures;  // 23 of them
+  const auto dataset = pictures.open();
+  for (const int64_t ranks : {2, 3, 4, 24}) {
+    CAPTURE(ranks);
+    std::vector<int64_t> seen;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      Loader loader(dataset, noisy,
+                    {.batch_size = 24, .rank = rank, .ranks = ranks, .order = {.shuffle = Shuffle::kNone},
+                     .drop_last = false, .max_damaged = 1});
+      for (const auto& batch : epoch_of(loader, 0)) {
+        for (int64_t row = 0; row < batch.indices_B.size(0); ++row) seen.push_back(batch.indices_B[row].item<int64_t>());
+      }
+    }
+    std::ranges::sort(seen);
+    REQUIRE(std::ssize(seen) == dataset.size());
+    for (size_t i = 0; i < seen.size(); ++i) CHECK(seen[i] == static_cast<int64_t>(i));
+  }
+}
+
 TEST_CASE("loader: a batch that the caller keeps is never written to again") {
   const Pictures pictures;
   const auto dataset = pictures.open();
@@ -335,8 +355,6 @@ TEST_CASE("loader: the time of each stage is added up") {
   const auto dataset = pictures.open();
   const Transform transform = [](EncodedImage& image, const SampleRequest& sample) -> Views {
     return {evaluation_view(image, {32, 32}, kUnitScale, sample.output)};
-  };
-  Loader loader(dataset, transform, {.batch_size = 5, .drop_last = false});
   CHECK(loader.times().images == 0);
   epoch_of(loader, 0);
   const StageTimes times = loader.times();

@@ -35,15 +35,16 @@ TEST_CASE("pictures: vqkd shows the teacher's and its own features of eight imag
   CodebookOptions codebook{.codes = kSmallCodes, .code_dim = 4, .decoder_depth = 1};
   torch::manual_seed(3);
   Tokenizer tokenizer(tokenizer_options(model, codebook, targets.width()));
-  VqkdTask task(tokenizer, targets, nullptr, kCpu);
+  Distributed alone;
+  VqkdTask task(tokenizer, targets, nullptr, kCpu, alone);
   const Batch batch{{torch::rand({10, 3, 32, 32}), torch::zeros({10}, torch::kBool)},
                     torch::arange(10),
                     torch::full({10}, -1, torch::kInt64)};
   tokenizer->train();
   task.begin_epoch();
-  task.loss(batch);
+  task.loss(batch, {});
   task.step_taken();
-  const auto counts_K = task.codebook_counts().clone();
+  const auto counts_K = tokenizer->quantizer()->counts().clone();
   CHECK(counts_K.sum().item<int64_t>() == 10 * 16);
 
   const TensorMap weights = copy_of(state_dict(*tokenizer)), progress = copy_of(task.progress());
@@ -55,7 +56,7 @@ TEST_CASE("pictures: vqkd shows the teacher's and its own features of eight imag
   CHECK(torch::equal(random, at::detail::getDefaultCPUGenerator().get_state()));
   check_unchanged(weights, state_dict(*tokenizer));
   check_unchanged(progress, task.progress());
-  CHECK(torch::equal(counts_K, task.codebook_counts()));
+  CHECK(torch::equal(counts_K, tokenizer->quantizer()->counts()));
   CHECK(tokenizer->is_training());
   CHECK(tokenizer->quantizer()->is_training());
   tokenizer->eval();
@@ -66,7 +67,8 @@ TEST_CASE("pictures: pretrain shows its images, their masks and which codes it f
   const TemporaryFolder folder;
   Tokenizer tokenizer = write_small_tokenizer(folder.path / "tokenizer.safetensors");
   MaskedImageModel model = write_small_pretrained(folder.path / "model.safetensors");
-  PretrainTask task(model, tokenizer, nullptr, kCpu);
+  Distributed alone;
+  PretrainTask task(model, tokenizer, nullptr, kCpu, alone);
   auto mask_BN = torch::zeros({2, 16}, torch::kBool);
   mask_BN.slice(1, 0, 4).fill_(true);  // the upper row of 4
   const auto images_BCHW = torch::full({2, 3, 32, 32}, 0.8);

@@ -1,0 +1,42 @@
+#include "cli/training.h"
+
+#include <chrono>
+#include <exception>
+#include <optional>
+
+#include "base/log.h"
+#include "cli/interrupt.h"
+#include "cli/launch.h"
+#include "cli/runtime.h"
+
+namespace beit {
+
+void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const RankWork& work) {
+  if (supervise(ranks)) return;
+  const auto stop = stop_on_signal();
+  const RankPlace place = rank_place().value_or(RankPlace{});
+  const torch::Device device = apply(runtime, place);
+  std::optional<Distributed> joined;
+  if (place.ranks > 1) {
+    joined.emplace(place, device, std::chrono::seconds(ranks.rank_timeout));
+    log().info("{} ranks", place.ranks);
+  } else {
+    joined.emplace();
+  }
+  Distributed& distributed = *joined;
+  const auto should_stop = [&] {
+    if (distributed.ranks() == 1) return stop();
+    auto stopped = torch::tensor({stop() ? 1 : 0}, torch::kInt64);
+    distributed.sum(stopped);
+    if (stopped.item<int64_t>() > 0) note_interruption();
+    return interrupted();
+  };
+  try {
+    work(distributed, device, should_stop);
+  } catch (const std::exception& error) {
+    distributed.tell_failure(error.what());
+    throw;
+  }
+}
+
+}  // namespace beit
