@@ -78,6 +78,7 @@ Request read_flags(const Command& command, std::vector<std::string> words, Given
       app.add_flag(flag + ",!--no-" + option.name, switches[option.name])->take_last();
     } else {
       auto* added = app.add_option(flag, lists[option.name])->expected(1)->allow_extra_args(false);
+      if (option.positional && is_list(option)) added->expected(-1);
       is_list(option) ? added->take_all() : added->take_last();
     }
   }
@@ -143,6 +144,11 @@ std::string help_line(const std::string& flag, const std::string& text) {
 }  // namespace
 
 Request parse(const Command& command, const std::vector<Command>& commands, const std::vector<std::string>& words) {
+  if (command.words != nullptr) {
+    *command.words = words;
+    const bool asks = contains(words, "--help") || contains(words, "-h");
+    return asks ? Request::kHelp : Request::kRun;
+  }
   GivenByName given;
   std::string config;
   if (read_flags(command, words, given, config) == Request::kHelp) return Request::kHelp;

@@ -15,6 +15,7 @@ enum class Request { kRun, kHelp };
 /// names: shared keys at the top, a section for each command. The command line wins over the section, the section over
 /// shared keys. Shared keys that only other commands know are passed over; a section of another command is checked all
 /// the same. With kHelp (--help was among the words) nothing was set.
+/// Of a command that reads its words by itself none is looked at but --help.
 /// Error, with the nearest known name, for unknown flags, keys and sections; for values of another type or not among
 /// the choices; for a damaged file, with the line.
 Request parse(const Command& command, const std::vector<Command>& commands, const std::vector<std::string>& words);

@@ -16,6 +16,8 @@ struct Command {
   std::string summary;        ///< one line, for --help
   OptionList options;         ///< flags and keys; point into what `run` owns
   std::function<void()> run;  ///< with the options set; Error where it cannot do its work
+  /// Where set, the command reads its words by itself: they go here, no option is set.
+  std::vector<std::string>* words = nullptr;
 };
 
 /// A command from a type whose members are its options: `OptionList options()` describes them, `void run()` works.
@@ -27,7 +29,10 @@ Command make_command(std::string name, std::string summary) {
   return {std::move(name), std::move(summary), std::move(options), [work] { work->run(); }};
 }
 
-// Each in the file of its name; main.cpp lists them.
+/// In the order of --help.
+std::vector<Command> all_commands();
+
+// Each in the file of its name; commands.cpp lists them.
 Command vqkd_command();
 Command tokenize_command();
 Command pretrain_command();
@@ -36,6 +41,8 @@ Command codes_command();
 Command convert_command();
 Command inspect_command();
 Command pack_command();
+Command runs_command();
+Command plan_command();
 Command data_check_command();
 Command data_bench_command();
 Command data_dump_command();

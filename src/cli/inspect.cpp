@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/table.h"
 #include "core/quantizer.h"
 #include "core/teacher_clip.h"
 #include "core/teacher_dino.h"
@@ -39,12 +40,6 @@ std::string grouped(int64_t number) {
   std::string digits = std::to_string(number);
   for (int64_t at = std::ssize(digits) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
   return digits;
-}
-
-std::string readable_bytes(int64_t bytes) {
-  if (bytes < 1'000'000) return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3);
-  if (bytes < 1'000'000'000) return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
-  return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
 }
 
 /// The tensor whose name is or ends with `name`, as a checkpoint may put something before it; undefined without.

@@ -16,12 +16,6 @@
 namespace beit {
 namespace {
 
-std::vector<Command> all_commands() {
-  return {vqkd_command(),       tokenize_command(),   pretrain_command(), probe_command(),
-          codes_command(),      convert_command(),    inspect_command(),  pack_command(),
-          data_check_command(), data_bench_command(), data_dump_command()};
-}
-
 bool asks_help(const std::string& word) { return word == "--help" || word == "-h" || word == "help"; }
 
 /// Of the command or group of commands that the words name; of all without words.
