@@ -40,7 +40,7 @@ endif()
 # NVIDIA's packages beside the wheel, each with headers of its own: what ProcessGroupNCCL's header includes.
 file(GLOB TORCH_NVIDIA_INCLUDES "${TORCH_DIR}/../nvidia/*/include")
 set(TORCH_HAS_NCCL ${TORCH_HAS_CUDA})
-foreach(_header IN ITEMS nccl.h cuda_runtime_api.h crt/host_defines.h cublas_v2.h cusparse.h cusolverDn.h)
+foreach(_header IN ITEMS nccl.h cuda_runtime_api.h crt/host_defines.h nv/target cublas_v2.h cusparse.h cusolverDn.h)
   unset(_found)
   find_path(_found ${_header} PATHS ${TORCH_NVIDIA_INCLUDES} NO_CACHE NO_DEFAULT_PATH)
   if(NOT _found)

@@ -35,7 +35,7 @@ parts=('nvidia/*/lib/*')
 if [ "$gpu" = yes ]; then
   # What joins several GPUs is compiled with these headers; those in the folder crt come in a package of their own.
   parts+=('nvidia/*/include/*')
-  sed -i -E 's/^cuda-toolkit\[/cuda-toolkit[crt,/' "$part/nvidia.txt"
+  sed -i -E 's/^cuda-toolkit\[/cuda-toolkit[cccl,crt,/' "$part/nvidia.txt"
 else
   sed -i -E -e '/^(cuda-toolkit|nvidia-cuda-(runtime|cupti))/!d' -e 's/^cuda-toolkit\[[^]]*\]/cuda-toolkit[cudart,cupti]/' \
     "$part/nvidia.txt"

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -166,56 +167,54 @@ bool failed(const Child& child, bool interrupted) {
   return child.status && *child.status != 0 && !stopped(child, interrupted);
 }
 
-/// How a rank ended, where that was the cause of all ending: a signal tells more than the others' failing for it.
-[[noreturn]] void fail_for(const std::vector<Child>& children, size_t first) {
-  size_t cause = first;
+std::string join(const std::vector<size_t>& ranks) {
+  std::string text = ranks.size() == 1 ? "rank" : "ranks";
+  for (size_t i = 0; i < ranks.size(); ++i) text += fmt::format("{} {}", i == 0 ? "" : ",", ranks[i]);
+  return text;
+}
+
+/// Says who failed and how. A signal tells more than the exit codes of those that failed for it; those have said why.
+[[noreturn]] void fail_for(const std::vector<Child>& children) {
+  std::vector<size_t> by_signal, by_code, hung;
   for (size_t rank = 0; rank < children.size(); ++rank) {
-    if (!WIFSIGNALED(*children[cause].status) && WIFSIGNALED(*children[rank].status) && !children[rank].killed) {
-      cause = rank;
+    if (children[rank].killed) {
+      hung.push_back(rank);
+    } else if (failed(children[rank], interrupted())) {
+      (WIFSIGNALED(*children[rank].status) ? by_signal : by_code).push_back(rank);
     }
   }
-  std::string hung;
-  for (size_t rank = 0; rank < children.size(); ++rank) {
-    if (children[rank].killed) hung += fmt::format("{} {}", hung.empty() ? "; killed, as they went on:" : ",", rank);
+  const std::string and_killed =
+      hung.empty() ? "" : fmt::format("; killed {}, as still at work {} s later", join(hung), kFindOut.count());
+  if (!by_signal.empty()) {
+    const int signal = WTERMSIG(*children[by_signal[0]].status);
+    fail("ranks: {} ended by signal {} ({}){}{}; the same command goes on from the last checkpoint", join(by_signal),
+         signal, strsignal(signal), signal == SIGKILL ? ", as happens where memory runs out" : "", and_killed);
   }
-  const int status = *children[cause].status;
-  if (WIFSIGNALED(status)) {
-    fail("ranks: rank {} was ended by signal {} ({}){}{}; the same command goes on from the last checkpoint", cause,
-         WTERMSIG(status), strsignal(WTERMSIG(status)),
-         WTERMSIG(status) == SIGKILL ? ", as happens where memory runs out" : "", hung);
-  }
-  fail("ranks: rank {} failed with exit code {}, see its message above{}", cause, WEXITSTATUS(status), hung);
+  fail("ranks: {} failed, as said above{}", join(by_code), and_killed);
 }
 
 /// Waits for the end of all. What the signals did is noted by interrupted().
 void watch_over(Children& children) {
   bool handed_on = false;
-  std::optional<size_t> first_failed;
-  Clock::time_point failed_at;
+  std::optional<Clock::time_point> failed_at;  // the first of them
   while (true) {
     children.look();
+    const auto& list = children.list();
+    if (!failed_at && std::ranges::any_of(list, [&](const Child& child) { return failed(child, handed_on); })) {
+      failed_at = Clock::now();
+    }
     if (children.all_ended()) break;
     if (interrupted() && !handed_on) {
       children.signal(SIGUSR1);
       handed_on = true;
     }
-    for (size_t rank = 0; rank < children.list().size() && !first_failed; ++rank) {
-      if (!failed(children.list()[rank], handed_on)) continue;
-      first_failed = rank;
-      failed_at = Clock::now();
-    }
-    if (first_failed && Clock::now() - failed_at > kFindOut) children.end_all();
+    if (failed_at && Clock::now() - *failed_at > kFindOut) children.end_all();
     std::this_thread::sleep_for(kLookEvery);
   }
-  bool all_done = true;
-  for (size_t rank = 0; rank < children.list().size(); ++rank) {
-    if (!first_failed && failed(children.list()[rank], handed_on)) first_failed = rank;
-    all_done = all_done && *children.list()[rank].status == 0;
-  }
-  if (first_failed) fail_for(children.list(), *first_failed);
-  if (all_done) return;
+  if (failed_at) fail_for(children.list());
+  if (std::ranges::all_of(children.list(), [](const Child& child) { return *child.status == 0; })) return;
   note_interruption();
-  fail("ranks: stopped by a signal, as the ranks say above");
+  fail("ranks: stopped by a signal, as said above");
 }
 
 }  // namespace

@@ -40,8 +40,11 @@ std::string server_name(const RankPlace& place) {
                      place.host, place.port);
 }
 
-/// Every rank's machine, once all have come. Error that names those who have not.
+/// Every rank's machine, once all have come. Error that names those who have not; the first to give up tells the
+/// others.
 std::vector<std::string> meet(c10d::Store& store, const RankPlace& place, seconds timeout) {
+  constexpr const char* kGivenUp = "given up";
+  constexpr seconds kHeard{1};  // that all hear of it before the store goes
   const auto ranks = static_cast<size_t>(place.ranks);
   store.set(host_key(static_cast<size_t>(place.rank)), own_host());
   std::vector<std::string> hosts(ranks);
@@ -57,13 +60,16 @@ std::vector<std::string> meet(c10d::Store& store, const RankPlace& place, second
       }
     }
     if (missing == 0) return hosts;
-    require(Clock::now() - start<timeout,
-                                 "ranks: expected {} ranks to join within {} s, got {}; missing: rank {}{}; see their "
-                                 "own messages, or raise "
-                                 "--rank-timeout",
-                                 ranks, timeout.count(), ranks - missing, names, missing> 8
-                ? " and more"
-                : "");
+    if (store.check({kGivenUp})) fail("{}", store.get_to_str(kGivenUp));
+    if (Clock::now() - start >= timeout) {
+      const std::string message = fmt::format(
+          "ranks: expected {} ranks to join within {} s, got {}; missing: rank {}{}; see their own messages, or raise "
+          "--rank-timeout",
+          ranks, timeout.count(), ranks - missing, names, missing > 8 ? " and more" : "");
+      store.set(kGivenUp, message);
+      std::this_thread::sleep_for(kHeard);
+      fail("{}", message);
+    }
     std::this_thread::sleep_for(milliseconds(50));
   }
 }
@@ -74,23 +80,21 @@ struct Meeting {
   std::vector<std::string> hosts;
 };
 
-Meeting join(const RankPlace& place, const torch::Device& device, seconds timeout) {
+Meeting join(const RankPlace& place, const torch::Device& device, seconds timeout) try {
   Meeting meeting;
   if (place.rank == 0 && !place.store_is_hosted) meeting.server = serve_store(place, timeout);
   const auto store = connect_store(place, timeout);
   meeting.watch_store = connect_store(place, timeout);
   meeting.hosts = meet(*store, place, timeout);
-  try {
-    meeting.group = connect_group(store, place, device, timeout);
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& error) {
-    fail(
-        "ranks: expected connections between all ranks, got an error: {}; GLOO_SOCKET_IFNAME names the network's "
-        "interface",
-        first_line(error.what()));
-  }
+  meeting.group = connect_group(store, place, device, timeout);
   return meeting;
+} catch (const Error&) {
+  throw;
+} catch (const std::exception& error) {
+  fail(
+      "ranks: expected {} ranks to join by the store at {}:{}, got an error: {}; see the other ranks' messages; "
+      "GLOO_SOCKET_IFNAME names the network's interface",
+      place.ranks, place.host, place.port, first_line(error.what()));
 }
 
 /// What join() gives; but where the network swallows its questions, an Error.

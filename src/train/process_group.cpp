@@ -3,10 +3,15 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdlib>
+#include <memory>
+#include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -38,16 +43,22 @@ class Socket {
   int number_;
 };
 
-/// The address of this machine from which packets to `host` leave, in numbers.
-std::string own_address_towards(const std::string& host, int64_t port) {
+using Addresses = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
+
+Addresses addresses_of(const RankPlace& place, int type) {
   addrinfo hints{};
-  hints.ai_socktype = SOCK_DGRAM;
+  hints.ai_socktype = type;
   addrinfo* found = nullptr;
-  const int status = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-  require(status == 0, "ranks: expected MASTER_ADDR to be the address of a machine, got '{}': {}", host,
+  const int status = getaddrinfo(place.host.c_str(), std::to_string(place.port).c_str(), &hints, &found);
+  require(status == 0, "ranks: expected MASTER_ADDR to be the address of a machine, got '{}': {}", place.host,
           gai_strerror(status));
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses(found, freeaddrinfo);
-  for (const addrinfo* address = found; address != nullptr; address = address->ai_next) {
+  return {found, freeaddrinfo};
+}
+
+/// The address of this machine from which packets to the store's leave, in numbers.
+std::string own_address_towards(const RankPlace& place) {
+  const Addresses addresses = addresses_of(place, SOCK_DGRAM);
+  for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
     const Socket socket(address->ai_family, SOCK_DGRAM);  // connecting it sends nothing
     sockaddr_storage own{};
     socklen_t length = sizeof(own);
@@ -58,7 +69,24 @@ std::string own_address_towards(const std::string& host, int64_t port) {
       return text;
     }
   }
-  fail("ranks: expected a network that reaches MASTER_ADDR, got none to '{}'; set GLOO_SOCKET_IFNAME", host);
+  fail("ranks: expected a network that reaches MASTER_ADDR, got none to '{}'; set GLOO_SOCKET_IFNAME", place.host);
+}
+
+/// Whether something takes connections there; asked for a second at most.
+bool answers(const RankPlace& place) {
+  const Addresses addresses = addresses_of(place, SOCK_STREAM);
+  for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
+    const Socket socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK);
+    if (connect(socket.number(), address->ai_addr, address->ai_addrlen) == 0) return true;
+    pollfd waiting{.fd = socket.number(), .events = POLLOUT, .revents = 0};
+    int error = errno;
+    socklen_t length = sizeof(error);
+    if (error == EINPROGRESS && poll(&waiting, 1, 1000) == 1 &&
+        getsockopt(socket.number(), SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == 0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool is_loopback(const std::string& address) { return address.starts_with("127.") || address == "::1"; }
@@ -74,7 +102,7 @@ std::vector<std::shared_ptr<gloo::transport::Device>> gloo_devices(const RankPla
     }
     return devices;
   }
-  const std::string address = own_address_towards(place.host, place.port);
+  const std::string address = own_address_towards(place);
   require(
       place.local_ranks == place.ranks || !is_loopback(address),
       "ranks: expected MASTER_ADDR to be an address that other machines reach, got '{}', which is {} here; give the "
@@ -83,7 +111,14 @@ std::vector<std::shared_ptr<gloo::transport::Device>> gloo_devices(const RankPla
   return {c10d::ProcessGroupGloo::createDeviceForHostname(address)};
 }
 
+/// The store's server and Gloo write to connections that others may have closed: an error for them, not the end.
+void survive_closed_connections() {
+  struct sigaction now {};
+  if (sigaction(SIGPIPE, nullptr, &now) == 0 && now.sa_handler == SIG_DFL) std::signal(SIGPIPE, SIG_IGN);
+}
+
 c10d::TCPStoreOptions store_options(const RankPlace& place, std::chrono::milliseconds timeout) {
+  survive_closed_connections();
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(place.port);
   options.waitWorkers = false;
@@ -123,13 +158,20 @@ c10::intrusive_ptr<c10d::Store> serve_store(const RankPlace& place, std::chrono:
       place.host, place.port, first_line(error.what_without_backtrace()));
 }
 
-c10::intrusive_ptr<c10d::Store> connect_store(const RankPlace& place, std::chrono::milliseconds timeout) try {
+c10::intrusive_ptr<c10d::Store> connect_store(const RankPlace& place, std::chrono::milliseconds timeout) {
+  using Clock = std::chrono::steady_clock;
+  // LibTorch's own waiting takes the timeout several times over, and prints.
+  for (const auto start = Clock::now(); !answers(place);) {
+    require(
+        Clock::now() - start < timeout,
+        "ranks: expected {} to serve a store at {}:{} within {:.0f} s, got no answer; see its own message, or raise "
+        "--rank-timeout",
+        place.store_is_hosted ? "the starter" : "rank 0", place.host, place.port,
+        std::chrono::duration<double>(timeout).count());
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
   auto store = c10::make_intrusive<c10d::TCPStore>(place.host, store_options(place, timeout));
   return c10::make_intrusive<c10d::PrefixStore>("beit/" + place.run, store);
-} catch (const c10::Error& error) {
-  fail("ranks: expected {} to serve a store at {}:{} within {:.0f} s, got none: {}",
-       place.store_is_hosted ? "the starter" : "rank 0", place.host, place.port,
-       std::chrono::duration<double>(timeout).count(), first_line(error.what_without_backtrace()));
 }
 
 c10::intrusive_ptr<c10d::ProcessGroup> connect_group(const c10::intrusive_ptr<c10d::Store>& store,

@@ -1,4 +1,5 @@
-// The connections between ranks: LibTorch's store for what they tell one another, Gloo and NCCL for tensors.
+// The connections between ranks: LibTorch's store for what they tell one another, Gloo and NCCL for tensors. From the
+// first one on the process ignores SIGPIPE, unless it has a handler of its own.
 #pragma once
 
 #include <c10/core/Device.h>

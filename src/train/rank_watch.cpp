@@ -83,6 +83,12 @@ struct RankWatch::Shared {
   int64_t rank = 0;
 };
 
+/// What is said of lost ranks, and which of them will not tell their end.
+struct RankWatch::Finding {
+  std::string text;
+  std::vector<size_t> silent = {};
+};
+
 void RankWatch::beat(const std::shared_ptr<Shared>& shared, const c10::intrusive_ptr<c10d::Store>& store) {
   int64_t tick = 0;
   bool reachable = true;
@@ -165,16 +171,16 @@ std::string RankWatch::lost_ranks() try {
     const std::lock_guard lock(shared_->mutex);
     if (!shared_->failure.empty()) return shared_->failure;
   }
-  std::string found = search();
-  if (!found.empty()) publish(found);
-  return found;
+  const Finding found = search();
+  if (!found.text.empty()) publish(found);
+  return found.text;
 } catch (const std::exception&) {
   const std::lock_guard lock(shared_->mutex);  // known before the store went?
   return shared_->failure.empty() ? fmt::format("{} has ended or cannot be reached", server_) : shared_->failure;
 }
 
 /// Watches all ranks for as long as a living one may be silent.
-std::string RankWatch::search() {
+RankWatch::Finding RankWatch::search() {
   const size_t ranks = hosts_.size();
   struct Look {
     std::string failure;
@@ -188,7 +194,7 @@ std::string RankWatch::search() {
   };
   const auto start = Clock::now();
   const Look first = look();
-  if (!first.failure.empty()) return first.failure;
+  if (!first.failure.empty()) return {first.failure};
   Look last = first;
   std::vector<Clock::time_point> heard(ranks, start);
   const auto entered_by = [&](size_t rank) {
@@ -213,7 +219,7 @@ std::string RankWatch::search() {
   while (Clock::now() - start < kSearch && !settled()) {
     std::this_thread::sleep_for(kLookEvery);
     Look look_now = look();
-    if (!look_now.failure.empty()) return look_now.failure;
+    if (!look_now.failure.empty()) return {look_now.failure};
     for (size_t rank = 0; rank < ranks; ++rank) {
       const auto &before = last.signs[rank].beat, &now = look_now.signs[rank].beat;
       if (now && (!before || now->tick != before->tick)) heard[rank] = Clock::now();
@@ -222,34 +228,40 @@ std::string RankWatch::search() {
   }
 
   std::vector<std::string> silent, ended, behind;
+  std::vector<size_t> silent_ranks;
   const auto end = Clock::now();
   for (size_t rank = 0; rank < ranks; ++rank) {
     if (last.signs[rank].ended) {
       ended.push_back(name(rank));
     } else if (end - heard[rank] >= kNoBeat && rank != static_cast<size_t>(rank_)) {
       silent.push_back(name(rank));
+      silent_ranks.push_back(rank);
     } else if (entered_by(rank) < furthest()) {
       behind.push_back(fmt::format("{} at operation {} of {}", name(rank), entered_by(rank), furthest()));
     }
   }
   if (!silent.empty()) {
-    return fmt::format("{} gave no sign of life for {:.1f} s: killed, stopped, or cut off from the others",
-                       joined(silent), std::chrono::duration<double>(kNoBeat).count());
+    return {fmt::format("{} gave no sign of life for {:.1f} s: killed, stopped, or cut off from the others",
+                        joined(silent), std::chrono::duration<double>(kNoBeat).count()),
+            silent_ranks};
   }
-  if (!ended.empty()) return fmt::format("{} had ended before", joined(ended));
-  if (!behind.empty()) return fmt::format("{} hangs or is slow", joined(behind));
+  if (!ended.empty()) return {fmt::format("{} had ended before", joined(ended))};
+  if (!behind.empty()) return {fmt::format("{} hangs or is slow", joined(behind))};
   return {};
 }
 
-void RankWatch::publish(const std::string& finding) {
-  const std::string kept =
-      ask<std::string>([finding](c10d::Store& store) { return store.compareSet(kFailure, std::string(), finding); });
+void RankWatch::publish(const Finding& finding) {
+  const std::string kept = ask<std::string>([finding](c10d::Store& store) {
+    const std::string first = store.compareSet(kFailure, std::string(), finding.text);
+    for (const size_t rank : finding.silent) store.set(end_key(rank), std::string("lost"));
+    return first;
+  });
   const std::lock_guard lock(shared_->mutex);
   shared_->failure = kept;
 }
 
 void RankWatch::tell_failure(const std::string& message) try {
-  publish(fmt::format("{} failed: {}", name(static_cast<size_t>(rank_)), message));
+  publish({fmt::format("{} failed: {}", name(static_cast<size_t>(rank_)), message)});
 } catch (const std::exception&) {
   // Without a store there is nobody to tell.
 }

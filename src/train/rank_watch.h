@@ -40,7 +40,7 @@ class RankWatch {
   void tell_failure(const std::string& message);
   /// Tells the others that this rank is done. Within 2 s.
   void tell_end();
-  /// Waits until all ranks have told their end, `bound` at most.
+  /// Waits until all ranks but the lost ones have told their end, `bound` at most.
   void wait_for_ends(std::chrono::milliseconds bound);
 
  private:
@@ -49,8 +49,9 @@ class RankWatch {
   template <class Result>
   Result ask(std::function<Result(c10d::Store&)> question);
   std::string name(size_t rank) const;
-  std::string search();
-  void publish(const std::string& finding);
+  struct Finding;
+  Finding search();
+  void publish(const Finding& finding);
 
   const int64_t rank_;
   const std::vector<std::string> hosts_;
