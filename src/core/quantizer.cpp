@@ -60,6 +60,7 @@ torch::Tensor QuantizerImpl::unit_vectors(const torch::Tensor& features_BND) con
 Quantized QuantizerImpl::forward(const torch::Tensor& features_BND, const StepPart& part) {
   const FullPrecision full_precision;
   const auto z_BND = unit_vectors(features_BND);
+  check_part(part, z_BND.size(0));
   const auto z_MD = z_BND.detach().flatten(0, 1);
   torch::Tensor ids_M, codes_KD;
   {

@@ -72,6 +72,8 @@ void check_autocast(const Make& make) {
   const StepData data(12, torch::kFloat32);
   auto plain = make(torch::kFloat32);
   const double expected = step_loss(plain, data).template item<double>();
+  plain->eval();
+  const double expected_in_eval = step_loss(plain, data).template item<double>();
   for (const auto dtype : {torch::kBFloat16, torch::kHalf}) {
     CAPTURE(std::string(torch::toString(dtype)));
     auto network = make(torch::kFloat32);
@@ -91,6 +93,11 @@ void check_autocast(const Make& make) {
       CHECK((gradient.scalar_type() == torch::kFloat32));
       CHECK(gradient.isfinite().all().template item<bool>());
     }
+    network->eval();
+    const torch::NoGradGuard no_grad;  // attention takes another way
+    const CpuAutocast autocast(dtype);
+    const double in_eval = step_loss(network, data).template item<double>();
+    CHECK(std::abs(in_eval - expected_in_eval) < 0.02 * std::abs(expected_in_eval));
   }
 }
 
