@@ -160,14 +160,19 @@ c10::intrusive_ptr<c10d::Store> serve_store(const RankPlace& place, std::chrono:
 
 c10::intrusive_ptr<c10d::Store> connect_store(const RankPlace& place, std::chrono::milliseconds timeout) {
   using Clock = std::chrono::steady_clock;
-  // LibTorch's own waiting takes the timeout several times over, and prints.
-  for (const auto start = Clock::now(); !answers(place);) {
-    require(
-        Clock::now() - start < timeout,
-        "ranks: expected {} to serve a store at {}:{} within {:.0f} s, got no answer; see its own message, or raise "
-        "--rank-timeout",
-        place.store_is_hosted ? "the starter" : "rank 0", place.host, place.port,
-        std::chrono::duration<double>(timeout).count());
+  // LibTorch's own waiting takes the timeout several times over, and prints. A name may be known later than we start.
+  for (const auto start = Clock::now();;) {
+    std::string found = "no answer";
+    try {
+      if (answers(place)) break;
+    } catch (const Error& error) {
+      found = error.what();
+    }
+    require(Clock::now() - start < timeout,
+            "ranks: expected {} to serve a store at {}:{} within {:.0f} s, got {}; see its own message, or raise "
+            "--rank-timeout",
+            place.store_is_hosted ? "the starter" : "rank 0", place.host, place.port,
+            std::chrono::duration<double>(timeout).count(), found);
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   auto store = c10::make_intrusive<c10d::TCPStore>(place.host, store_options(place, timeout));

@@ -258,6 +258,21 @@ TEST_CASE("distributed: sums, broadcasts and gathers over one to four processes"
   }
 }
 
+TEST_CASE("distributed: ranks that torchrun starts join by the store that it serves") {
+  const auto python = fetched_file("python/bin/python");
+  if (!python) return;
+  const TemporaryFolder folder;
+  const std::string line = fmt::format(
+      "BEIT_TEST_PART=collectives '{}' -m torch.distributed.run --no-python --standalone --nproc-per-node 2 '{}' "
+      "--test-case='{}' --no-skip > '{}' 2>&1",
+      python->string(), std::filesystem::read_symlink("/proc/self/exe").string(), kPart,
+      (folder.path / "output").string());
+  const int status = std::system(line.c_str());
+  std::ostringstream output;
+  output << std::ifstream(folder.path / "output").rdbuf();
+  CHECK_MESSAGE(status == 0, output.str());
+}
+
 TEST_CASE("distributed: gradients reduced in buckets are the mean of backward()'s, earlier parts included") {
   for (const int ranks : {2, 3}) {
     CAPTURE(ranks);
