@@ -67,7 +67,7 @@ TEST_CASE("launch: what supervise() starts in a test" * doctest::skip()) {
     const auto place = rank_place();
     REQUIRE(place.has_value());
     const auto device = apply({.device = "cpu"}, *place);
-    Distributed ranks(*place, device, seconds(4));
+    Distributed ranks(*place, device, seconds(6));
     try {
       rank_work(ranks, variable("BEIT_TEST_PART"), stop);
     } catch (const Error& error) {
