@@ -33,8 +33,9 @@ class Distributed {
 
   Distributed();
   /// Joins the others, collectively. `timeout` is that of each collective method, and of waiting for all to come: Error
-  /// that names those who have not. Tensors on `device` or the CPU can be summed.
-  /// Error where the device is a GPU and the program was built without NCCL.
+  /// that names those who have not; where the network swallows what is asked, after three times the timeout and 5 s.
+  /// Tensors on `device` or the CPU can be summed. Error where the device is a GPU and the program was built without
+  /// NCCL.
   Distributed(const RankPlace& place, const torch::Device& device, std::chrono::seconds timeout);
   ~Distributed();
   Distributed(const Distributed&) = delete;
