@@ -65,11 +65,12 @@ std::vector<Verdict> verdicts(const Trial& trial, const Needs& needs, const Avai
                trial.device_memory_bytes > 0 ? "fewer --workers or --ranks" : kLessMemory));
   if (trial.device_memory_bytes > 0)
     all.push_back(compared("GPU memory", needs.device_memory_bytes, available.device_memory, "", kLessMemory));
-  all.push_back(compared("disk", needs.disk_bytes_more, available.disk,
-                         fmt::format("weights of {}, {} checkpoints of {}{}", readable_bytes(trial.weights_bytes),
-                                     needs.checkpoints, readable_bytes(trial.checkpoint_bytes),
-                                     needs.disk_bytes_more < needs.disk_bytes ? ", some of it there" : ""),
-                         "a larger --keep-every, a smaller --keep-checkpoints, or another --output"));
+  all.push_back(
+      compared("disk", needs.disk_bytes_more, available.disk,
+               fmt::format("weights of {}, {} checkpoint{} of {}{}", readable_bytes(trial.weights_bytes),
+                           needs.checkpoints, needs.checkpoints == 1 ? "" : "s", readable_bytes(trial.checkpoint_bytes),
+                           needs.disk_bytes_more < needs.disk_bytes ? ", some of it there" : ""),
+               "a larger --keep-every, a smaller --keep-checkpoints, or another --output"));
   const double images_per_s = static_cast<double>(trial.batch_size) / std::max(needs.step_s, 1e-9);
   const std::string waiting =
       trial.data_wait.empty() ? "" : fmt::format(", {:.0f}% of it waiting for images", 100 * needs.data_wait);
