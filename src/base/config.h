@@ -114,7 +114,7 @@ struct TrainOptions {
   int64_t accumulate = 1;             ///< parts that a step's images are cut into
   bool recompute = false;             ///< of each block only the input is kept for the backward pass
   std::string precision = "float32";  ///< of products and attention; or bf16, fp16
-  int64_t checkpoint_every = 0;  ///< steps; 0: each epoch
+  int64_t checkpoint_every = 0;       ///< steps; 0: each epoch
   int64_t keep_checkpoints = 2;
   int64_t keep_every = 0;       ///< steps; checkpoints of their multiples stay for good; 0: none
   int64_t retries = 3;          ///< of a step whose loss or gradients are not finite

@@ -41,8 +41,8 @@ SamplerOptions sampler_options(const DataOptions& data, uint64_t seed) {
           .weights = std::move(weights)};
 }
 
-LoaderOptions training_loading(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory, int64_t rank,
-                               int64_t ranks) {
+LoaderOptions training_loading(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory,
+                               int64_t rank, int64_t ranks) {
   return {.batch_size = batch_size,
           .rank = rank,
           .ranks = ranks,

@@ -55,9 +55,9 @@ struct Pretrain {
 
     const Dataset images = open_images(data.data, "data");
     const auto seed = static_cast<uint64_t>(train.seed);
-    Loader loader(images, pretrain_transform(model, choice, data, seed),
-                  training_loading(data, train.batch_size, seed, device.is_cuda(), distributed.rank(),
-                                   distributed.ranks()));
+    Loader loader(
+        images, pretrain_transform(model, choice, data, seed),
+        training_loading(data, train.batch_size, seed, device.is_cuda(), distributed.rank(), distributed.ranks()));
     const Plan steps = plan(train, loader.batches(), train.lr);
     Run folder(train.output, config_toml("pretrain", options()),
                run_metadata("pretrain", options(), images, distributed.ranks(), train.accumulate), distributed);
@@ -70,9 +70,9 @@ struct Pretrain {
     if (val_images) {
       // Whole images, half of them mirrored, each with one mask; both always the same.
       const DataOptions plain{.min_crop = 1, .color_jitter = 0};
-      validation.emplace(*val_images, pretrain_transform(model, choice, plain, /*seed=*/0),
-                         evaluation_loading(data, train.batch_size, OnDamage::kFail, distributed.rank(),
-                                            distributed.ranks()));
+      validation.emplace(
+          *val_images, pretrain_transform(model, choice, plain, /*seed=*/0),
+          evaluation_loading(data, train.batch_size, OnDamage::kFail, distributed.rank(), distributed.ranks()));
     }
 
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());

@@ -54,15 +54,16 @@ struct Vqkd {
     require(teacher.teacher_cache.empty() || data.min_crop >= 1,
             "vqkd: expected --min-crop 1 with --teacher-cache, which holds features of whole images, got {}",
             data.min_crop);
-    require(distributed.ranks() == 1 || teacher.teacher_cache.empty() || std::filesystem::exists(teacher.teacher_cache),
-            "{}: expected a --teacher-cache that is there already with {} ranks, got none; a run of one rank and --steps "
-            "1 makes it",
-            teacher.teacher_cache, distributed.ranks());
+    require(
+        distributed.ranks() == 1 || teacher.teacher_cache.empty() || std::filesystem::exists(teacher.teacher_cache),
+        "{}: expected a --teacher-cache that is there already with {} ranks, got none; a run of one rank and --steps "
+        "1 makes it",
+        teacher.teacher_cache, distributed.ranks());
     const Dataset images = open_images(data.data, "data");
     const auto seed = static_cast<uint64_t>(train.seed);
-    Loader loader(images, vqkd_transform(model, data, seed),
-                  training_loading(data, train.batch_size, seed, device.is_cuda(), distributed.rank(),
-                                   distributed.ranks()));
+    Loader loader(
+        images, vqkd_transform(model, data, seed),
+        training_loading(data, train.batch_size, seed, device.is_cuda(), distributed.rank(), distributed.ranks()));
     // The learning rate is that of 128 images a step.
     const Plan steps = plan(train, loader.batches(), train.lr * static_cast<double>(train.batch_size) / 128.0);
     Run folder(train.output, config_toml("vqkd", options()),
@@ -74,9 +75,9 @@ struct Vqkd {
         data.val_data.empty() ? std::nullopt : std::optional(open_images(data.val_data, "val-data"));
     std::optional<Loader> validation;
     if (val_images) {
-      validation.emplace(*val_images, evaluation_transform(model),
-                         evaluation_loading(data, train.batch_size, OnDamage::kFail, distributed.rank(),
-                                            distributed.ranks()));
+      validation.emplace(
+          *val_images, evaluation_transform(model),
+          evaluation_loading(data, train.batch_size, OnDamage::kFail, distributed.rank(), distributed.ranks()));
     }
 
     Targets targets(teacher, model, images, data, device);

@@ -61,7 +61,8 @@ Loader::Loader(const Dataset& dataset, Transform transform, LoaderOptions option
   require(options_.max_damaged >= 0.0 && options_.max_damaged <= 1.0,
           "loader: expected a largest share of damaged samples in [0, 1], got {}", options_.max_damaged);
   require(dataset_.size() > 0, "loader: expected at least one image, got an empty dataset");
-  require(!options_.drop_last || dataset_.size() >= options_.batch_size, "loader: expected at least one batch of {} images, got {} images; make the batch smaller",
+  require(!options_.drop_last || dataset_.size() >= options_.batch_size,
+          "loader: expected at least one batch of {} images, got {} images; make the batch smaller",
           options_.batch_size, dataset_.size());
 }
 

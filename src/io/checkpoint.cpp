@@ -56,10 +56,11 @@ void remove_older(const fs::path& run_folder, int64_t step, const KeptCheckpoint
 }  // namespace
 
 void write_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, const KeptCheckpoints& kept) {
-  require(kept.last >= 1 && kept.every >= 0 && checkpoint.step >= 0,
-          "checkpoint: expected a step of at least 0, and to keep at least one and every number of steps from 0, got {}, "
-          "{} and {}",
-          checkpoint.step, kept.last, kept.every);
+  require(
+      kept.last >= 1 && kept.every >= 0 && checkpoint.step >= 0,
+      "checkpoint: expected a step of at least 0, and to keep at least one and every number of steps from 0, got {}, "
+      "{} and {}",
+      checkpoint.step, kept.last, kept.every);
   const fs::path folder = checkpoint_folder(run_folder);
   std::error_code error;
   fs::create_directories(folder, error);

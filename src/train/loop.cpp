@@ -32,7 +32,8 @@ void add(TensorMap& state, std::string_view prefix, const TensorMap& part) {
 std::string readable(const Json& line) {
   std::string text;
   for (const auto& [key, value] : line.items()) {
-    if (!value.is_number() || key == "step" || key == "epoch" || key == "memory_bytes" || key == "seconds_left") continue;
+    if (!value.is_number() || key == "step" || key == "epoch" || key == "memory_bytes" || key == "seconds_left")
+      continue;
     text += fmt::format("{}{} {:.4g}", text.empty() ? "" : ", ", key, value.get<double>());
   }
   return text;
@@ -68,8 +69,7 @@ class Training {
         sharded_(rank_options.shard_optimizer && distributed.ranks() > 1),
         run_(run),
         distributed_(distributed),
-        optimizer_(task.model(),
-                   {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay},
+        optimizer_(task.model(), {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay},
                    rank_options.shard_optimizer ? &distributed : nullptr),
         stepping_(task, optimizer_, options, distributed),
         batches_(loader, task.model().parameters().front().device()) {}
@@ -122,8 +122,9 @@ class Training {
 
  private:
   void set_state(const Checkpoint& state) try {
-    require(state.step <= plan_.last_step, "expected a checkpoint of at most {} steps, got {}; raise --steps or --epochs",
-            plan_.last_step, state.step);
+    require(state.step <= plan_.last_step,
+            "expected a checkpoint of at most {} steps, got {}; raise --steps or --epochs", plan_.last_step,
+            state.step);
     load_state_dict_strict(task_.model(), tensors_under(state.tensors, kModel), "model");
     optimizer_.set_state(tensors_under(state.tensors, kOptimizer));
     stepping_.set_state(tensors_under(state.tensors, kScale));
@@ -166,7 +167,8 @@ class Training {
     }
     if (step_ % plan_.steps_per_epoch == 0) task_.begin_epoch();
     auto batch = batches_.next();
-    require(batch.has_value(), "training: expected batch {} of epoch {}, got none", step_ % plan_.steps_per_epoch, epoch);
+    require(batch.has_value(), "training: expected batch {} of epoch {}, got none", step_ % plan_.steps_per_epoch,
+            epoch);
     waited_s_ += seconds_since(start);
     lr_ = plan_.lr.at(step_);
     figures_ = stepping_.take(
@@ -179,9 +181,9 @@ class Training {
     if (ema_) ema_->update();
     ++step_;
     worked_s_ += seconds_since(start);
-    progress_->show(step_, fmt::format("{:.0f}% waiting for images, {:.1f} GiB, epoch {}/{}", 100 * waited_s_ / worked_s_,
-                                       static_cast<double>(peak_memory(device())) / (1 << 30), epoch + 1,
-                                       options_.epochs));
+    progress_->show(step_,
+                    fmt::format("{:.0f}% waiting for images, {:.1f} GiB, epoch {}/{}", 100 * waited_s_ / worked_s_,
+                                static_cast<double>(peak_memory(device())) / (1 << 30), epoch + 1, options_.epochs));
     return std::move(*batch);
   }
 

@@ -146,7 +146,8 @@ std::map<std::string, torch::Tensor> AdamW::state() const {
   for (const Group& group : groups_) {
     for (const Parameter& parameter : group.parameters) {
       if (parameter.owner == 0) continue;  // the first rank gathers
-      for (const auto& [kind, mine] : {std::pair("exp_avg.", parameter.exp_avg), {"exp_avg_sq.", parameter.exp_avg_sq}}) {
+      for (const auto& [kind, mine] :
+           {std::pair("exp_avg.", parameter.exp_avg), {"exp_avg_sq.", parameter.exp_avg_sq}}) {
         auto part = owns(parameter) ? mine : torch::empty_like(parameter.value);
         shards_->broadcast(part, parameter.owner);
         if (shards_->leads()) state.emplace(kind + parameter.name, part);

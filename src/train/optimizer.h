@@ -29,8 +29,8 @@ int64_t layer_of(const std::string& name, int64_t depth);
 /// Parameters that take part are those which require a gradient. One fused LibTorch kernel for each group.
 ///
 /// With `shards`, each of those ranks holds the state of a part of the parameters, moves that part, and hands it to the
-/// others (ZeRO, stage 1): step() and state() are collective then, and the result is the same to the bit. Gradients must
-/// be the same on all ranks.
+/// others (ZeRO, stage 1): step() and state() are collective then, and the result is the same to the bit. Gradients
+/// must be the same on all ranks.
 class AdamW {
  public:
   /// `shards` must outlive the optimizer; without, or where it is one rank, all state is here.
@@ -60,7 +60,7 @@ class AdamW {
   struct Parameter {
     std::string name;
     torch::Tensor value;
-    int64_t owner;                      // the rank that holds the state
+    int64_t owner;                                // the rank that holds the state
     torch::Tensor exp_avg = {}, exp_avg_sq = {};  // undefined elsewhere
   };
   struct Group {

@@ -30,7 +30,8 @@ std::optional<torch::ScalarType> reduced_type(const std::string& precision, cons
   if (precision == "float32") return std::nullopt;
   const bool half = precision == "fp16";
   require(half || precision == "bf16", "precision: expected float32, bf16 or fp16, got '{}'", precision);
-  require(!half || !device.is_cpu(), "precision: expected a GPU for fp16, got the CPU; use --precision float32 or bf16");
+  require(!half || !device.is_cpu(),
+          "precision: expected a GPU for fp16, got the CPU; use --precision float32 or bf16");
   require(!device.is_cpu() || processor_has_bf16(),
           "precision: expected a processor with AMX or AVX512-BF16 for bf16, got one without, where it would take many "
           "times as long; use --precision float32");

@@ -11,8 +11,8 @@
 
 namespace beit {
 
-/// The type that `precision` (float32, bf16, fp16) asks for beside float32; none for float32. Error where the device has
-/// no fast products of that type: a processor without AMX or AVX512-BF16 takes fifty times as long in bf16.
+/// The type that `precision` (float32, bf16, fp16) asks for beside float32; none for float32. Error where the device
+/// has no fast products of that type: a processor without AMX or AVX512-BF16 takes fifty times as long in bf16.
 std::optional<torch::ScalarType> reduced_type(const std::string& precision, const torch::Device& device);
 
 /// While it lives, products and attention of this thread on that kind of device are computed in `type` (autocast of

@@ -20,10 +20,10 @@ using Json = nlohmann::json;
 
 /// Options that may change while a run goes on: how long, how fast, how often, and where.
 constexpr std::array<std::string_view, 30> kMayChange{
-    "output",      "epochs",     "steps",   "lr",       "min-lr",        "warmup-epochs",    "weight-decay",
-    "beta1",       "beta2",      "workers", "threads",  "device",        "checkpoint-every", "keep-checkpoints",
-    "clip-grad",   "log-every",  "quiet",   "val-data", "teacher-cache", "val-every",        "resume",
-    "max-damaged", "keep-every", "retries", "ranks",    "rank-timeout",  "shard-optimizer",  "accumulate",
+    "output",      "epochs",      "steps",   "lr",       "min-lr",        "warmup-epochs",    "weight-decay",
+    "beta1",       "beta2",       "workers", "threads",  "device",        "checkpoint-every", "keep-checkpoints",
+    "clip-grad",   "log-every",   "quiet",   "val-data", "teacher-cache", "val-every",        "resume",
+    "max-damaged", "keep-every",  "retries", "ranks",    "rank-timeout",  "shard-optimizer",  "accumulate",
     "recompute",   "events-every"};
 
 bool may_change(std::string_view option) {
@@ -164,7 +164,8 @@ std::optional<Checkpoint> Run::find_state(const std::string& resume) const {
   note_machine(*state);
   if (differs.empty()) return state;
   require(!is_auto,
-          "{}: expected a checkpoint of the same options and images, got {}; choose another --output, --resume never to start "
+          "{}: expected a checkpoint of the same options and images, got {}; choose another --output, --resume never "
+          "to start "
           "anew, or --resume {} to go on all the same",
           state->path.string(), differs, folder_.string());
   beit::log().warn("{}: made otherwise: {}", state->path.string(), differs);
@@ -214,8 +215,11 @@ void Run::save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept
       write_safetensors(ema_path(), weights, metadata_);
     }
     write_checkpoint(folder_, checkpoint, kept);
-    return nlohmann::ordered_json{{"event", "checkpoint"}, {"step", checkpoint.step}, {"bytes", bytes},
-                                  {"pause_s", pause_s},    {"write_s", seconds_since(start)}};
+    return nlohmann::ordered_json{{"event", "checkpoint"},
+                                  {"step", checkpoint.step},
+                                  {"bytes", bytes},
+                                  {"pause_s", pause_s},
+                                  {"write_s", seconds_since(start)}};
   });
 }
 

@@ -18,8 +18,8 @@
 namespace beit {
 
 /// Owns the folder's files while a run goes on: Error where another process does. Not thread-safe. Errors name the
-/// file. Each of the ranks that train together has one; only the first touches files, and what it finds there is told to
-/// the others: functions said to be collective are called by all.
+/// file. Each of the ranks that train together has one; only the first touches files, and what it finds there is told
+/// to the others: functions said to be collective are called by all.
 class Run {
  public:
   /// Creates the folder if need be; nothing in it changes before begin(). `metadata` goes into every file of weights;
@@ -45,9 +45,9 @@ class Run {
   void save_weights(const TensorMap& weights);
   bool has_weights() const;  ///< Collective.
 
-  /// Copies the state and writes it in the background: the tensors `model.*` as model.safetensors, with those of `ema.*`
-  /// in their place as model_ema.safetensors, all as a checkpoint. Waits for the writing before it; of one that failed
-  /// the log says why, the older files stay and the run goes on.
+  /// Copies the state and writes it in the background: the tensors `model.*` as model.safetensors, with those of
+  /// `ema.*` in their place as model_ema.safetensors, all as a checkpoint. Waits for the writing before it; of one that
+  /// failed the log says why, the older files stay and the run goes on.
   void save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept);
 
   /// Waits for the last save(). Error where it failed.

@@ -29,9 +29,9 @@ Checkpoint from_header(const std::string& text) {
                    .metadata = header.at("metadata").get<std::map<std::string, std::string>>(),
                    .path = header.at("path").get<std::string>()};
   for (const auto& tensor : header.at("tensors")) {
-    state.tensors.emplace(tensor[0].get<std::string>(),
-                          torch::empty(tensor[2].get<std::vector<int64_t>>(),
-                                       static_cast<torch::ScalarType>(tensor[1].get<int>())));
+    state.tensors.emplace(
+        tensor[0].get<std::string>(),
+        torch::empty(tensor[2].get<std::vector<int64_t>>(), static_cast<torch::ScalarType>(tensor[1].get<int>())));
   }
   return state;
 }
@@ -72,10 +72,11 @@ void require_equal(Distributed& distributed, const TensorMap& tensors) {
   for (size_t rank = 1; rank < hashes.size(); ++rank) {
     if (hashes[rank] != hashes[0]) others += fmt::format("{}{}", others.empty() ? "" : ", ", rank);
   }
-  require(others.empty(),
-          "training: expected the same weights and codebook on all ranks, got others than rank 0's on rank {}; are all of "
-          "the same processor and program? go on from the last checkpoint",
-          others);
+  require(
+      others.empty(),
+      "training: expected the same weights and codebook on all ranks, got others than rank 0's on rank {}; are all of "
+      "the same processor and program? go on from the last checkpoint",
+      others);
 }
 
 }  // namespace beit

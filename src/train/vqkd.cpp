@@ -11,9 +11,9 @@
 namespace beit {
 namespace {
 
-constexpr int64_t kLookEvery = 50;      // steps between two looks at the codes' use
-constexpr int64_t kLeastVectors = 10;   // a code, for it to say something
-constexpr double kAlarmPercent = 20.0;  // of the codes used
+constexpr int64_t kLookEvery = 50;     // steps between two looks at the codes' use
+constexpr int64_t kLeastVectors = 10;  // a code, for it to say something
+constexpr double kAlarmShare = 0.1;    // of the codes, as perplexity; a sound codebook has more than half
 
 nlohmann::ordered_json figures(const std::string& prefix, const CodeUsage& usage) {
   return {{prefix + "usage_percent", usage.percent},
@@ -50,25 +50,32 @@ StepLoss VqkdTask::loss(const Batch& batch, const StepPart& part) {
 
 void VqkdTask::begin_epoch() {
   tokenizer_->quantizer()->reset_usage();
-  seen_counts_K_ = torch::Tensor();
-  steps_since_look_ = 0;
   warned_ = false;
 }
 
-// A collapse shows within some steps, long before an epoch's end.
 void VqkdTask::step_taken() {
+  const auto before_K = tokenizer_->quantizer()->counts().clone();
   tokenizer_->quantizer()->update();
-  if (warned_ || ++steps_since_look_ < kLookEvery) return;
-  const auto counts_K = tokenizer_->quantizer()->counts().clone();
-  const auto recent_K = seen_counts_K_.defined() ? counts_K - seen_counts_K_ : counts_K;
-  seen_counts_K_ = counts_K;
-  steps_since_look_ = 0;
-  const CodeUsage usage = code_usage(recent_K);
-  const int64_t codes = recent_K.size(0), vectors = recent_K.sum().item<int64_t>();
-  if (!distributed_.leads() || vectors < kLeastVectors * codes || usage.percent >= kAlarmPercent) return;
-  log().warn("the codebook collapses: {} steps used {:.1f}% of {} codes, perplexity {:.1f}; stop and start anew with "
-             "--revive-threshold 0.1 and a smaller --revive-every, or a smaller --lr",
-             kLookEvery, usage.percent, codes, usage.perplexity);
+  const auto added_K = tokenizer_->quantizer()->counts() - before_K.to(device_);
+  recent_counts_K_ = recent_counts_K_.defined() ? recent_counts_K_ + added_K : added_K;
+  if (++recent_steps_ < kLookEvery) return;
+  if (distributed_.leads()) warn_of_collapse();
+  recent_counts_K_ = torch::Tensor();
+  recent_steps_ = 0;
+}
+
+// Long before an epoch's end, as early as so many vectors say something. Codes that are used now and then do not make a
+// codebook: perplexity tells.
+void VqkdTask::warn_of_collapse() {
+  const CodeUsage usage = code_usage(recent_counts_K_);
+  const int64_t codes = recent_counts_K_.size(0), vectors = recent_counts_K_.sum().item<int64_t>();
+  if (warned_ || vectors < kLeastVectors * codes || usage.perplexity >= kAlarmShare * static_cast<double>(codes))
+    return;
+  log().warn(
+      "the codebook collapses: {} steps used {:.1f}% of {} codes, with a perplexity of {:.1f}; stop and start anew "
+      "with "
+      "--revive-threshold 0.1 and a smaller --revive-every, or a smaller --lr",
+      kLookEvery, usage.percent, codes, usage.perplexity);
   warned_ = true;
 }
 

@@ -41,20 +41,22 @@ class VqkdTask : public TrainingTask {
   /// counts or draws changes. The model is left in train(). Not collective. Errors: those of Targets::of().
   std::vector<Picture> pictures(const Batch& batch) override;
 
-  /// `codebook`: how often training used each code since the epoch began, as log_uses() of viz/feature_picture.h has it.
+  /// `codebook`: how often training used each code since the epoch began, as log_uses() of viz/feature_picture.h has
+  /// it.
   std::vector<std::pair<std::string, torch::Tensor>> histograms() override;
 
  private:
+  void warn_of_collapse();
+
   Tokenizer& tokenizer_;
   Targets& targets_;
   Loader* validation_;
   torch::Device device_;
   Distributed& distributed_;
 
-  // For the alarm: of the epoch's counts, those that it has seen.
-  torch::Tensor seen_counts_K_;
-  int64_t steps_since_look_ = 0;
-  bool warned_ = false;
+  torch::Tensor recent_counts_K_;  // since the last look for a collapse
+  int64_t recent_steps_ = 0;
+  bool warned_ = false;  // in this epoch
 };
 
 }  // namespace beit

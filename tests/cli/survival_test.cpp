@@ -1,4 +1,5 @@
-// Runs that are killed, that cannot write, whose numbers are no longer finite: what was learnt stays, and goes on alike.
+// Runs that are killed, that cannot write, whose numbers are no longer finite: what was learnt stays, and goes on
+// alike.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -6,11 +7,13 @@
 
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/random.h"
+#include "data/dataset.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
 #include "tests/cli/started.h"
@@ -45,8 +48,9 @@ Words vqkd(const fs::path&) { return {"vqkd", "--teacher", "pixels", "--codes", 
 Words pretrain(const fs::path& folder) {
   const auto tokenizer = folder / "tokenizer.safetensors";
   write_small_tokenizer(tokenizer);
-  return {"pretrain", "--tokenizer", tokenizer.string(), "--drop-path", "0.2", "--masked-patches", "6",
-          "--min-mask-block", "2"};
+  return {
+      "pretrain", "--tokenizer", tokenizer.string(), "--drop-path", "0.2", "--masked-patches", "6", "--min-mask-block",
+      "2"};
 }
 
 /// A command that trains, and what it wants beside the options of all.
@@ -62,14 +66,16 @@ const Training kTrainings[]{
     {"vqkd", vqkd, {}, 1},
     {"pretrain", pretrain, {}, 1},
     {"vqkd on two ranks", vqkd, {"--ranks", "2"}, 4},
-    {"pretrain on two ranks in shards and parts, averaged, with recomputation", pretrain,
-     {"--ranks", "2", "--shard-optimizer", "--accumulate", "5", "--recompute", "--ema-decay", "0.9"}, 4},
+    {"pretrain on two ranks in shards and parts, averaged, with recomputation",
+     pretrain,
+     {"--ranks", "2", "--shard-optimizer", "--accumulate", "5", "--recompute", "--ema-decay", "0.9"},
+     4},
 };
 
 /// A `beit` in the background.
 class Process {
  public:
-  explicit Process(const Words& words) {
+  explicit Process(const Words& words, const fs::path& err = "/dev/null") {
     std::vector<std::string> all = join({program().string()}, words);
     std::vector<char*> arguments;
     for (auto& word : all) arguments.push_back(word.data());
@@ -77,7 +83,7 @@ class Process {
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT, 0600);
     REQUIRE(posix_spawn(&pid_, all[0].c_str(), &files, nullptr, arguments.data(), environ) == 0);
     posix_spawn_file_actions_destroy(&files);
   }
@@ -85,6 +91,7 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
+  pid_t id() const { return pid_; }
   bool runs() { return pid_ > 0 && waitpid(pid_, &status_, WNOHANG) == 0; }
   void kill() {
     if (pid_ <= 0) return;
@@ -165,6 +172,108 @@ TEST_CASE("survival: a run killed again and again ends with the weights of one t
   }
 }
 
+/// The processes that a process has started.
+std::vector<pid_t> children_of(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(process) + "/children");
+  std::vector<pid_t> children;
+  for (pid_t child = 0; file >> child;) children.push_back(child);
+  return children;
+}
+
+TEST_CASE(
+    "survival: ranks of which one is killed end with its name, and the run goes on with another number of ranks") {
+  const TemporaryFolder folder;
+  const auto run = folder.path / "run", whole = folder.path / "whole", err = folder.path / "err";
+  const Words words = join(join(kTrainings[1].words(folder.path), kSmall),
+                           {"--epochs", "2", "--warmup-epochs", "1", "--checkpoint-every", "3", "--steps", "60"});
+  REQUIRE(start(join(words, {"--output", whole.string()})).code == 0);
+  Process process(join(words, {"--output", run.string(), "--ranks", "2", "--rank-timeout", "5"}), err);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (checkpoints(run).empty() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  const auto ranks = children_of(process.id());
+  REQUIRE(ranks.size() == 2);
+  ::kill(ranks[1], SIGKILL);
+  const auto killed_at = std::chrono::steady_clock::now();
+  while (process.runs()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  CHECK(std::chrono::steady_clock::now() - killed_at < std::chrono::seconds(25));
+  CHECK(process.code() == 1);
+  CAPTURE(text_of(err));
+  CHECK(text_of(err).find("rank 1 was ended by signal 9") != std::string::npos);
+
+  const auto goes_on = start(join(words, {"--output", run.string(), "--ranks", "4"}));
+  CAPTURE(goes_on.err);
+  CHECK(goes_on.code == 0);
+  CHECK(goes_on.err.find("ranks 2 there, 4 now") != std::string::npos);
+  CHECK(goes_on.out.find("resumed after step ") != std::string::npos);
+  // Not to the bit, as sums are taken in another order; but the same run.
+  const auto expected = read_safetensors(whole / "model.safetensors").tensors,
+             got = read_safetensors(run / "model.safetensors").tensors;
+  for (const auto& [name, value] : expected) {
+    CAPTURE(name);
+    if (value.is_floating_point()) CHECK(torch::allclose(got.at(name), value, 1e-2, 1e-3));
+  }
+}
+
+TEST_CASE("survival: a signal to the ranks' starter saves, and the program says that it can go on") {
+  const TemporaryFolder folder;
+  const auto run = folder.path / "run", err = folder.path / "err";
+  const Words words = join(join(kTrainings[0].words(folder.path), kSmall),
+                           {"--output", run.string(), "--ranks", "2", "--epochs", "1000", "--min-lr", "0"});
+  Process process(words, err);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (text_of(run / "log.jsonl").find("\"loss\"") == std::string::npos &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ::kill(process.id(), SIGTERM);
+  while (process.runs()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  CAPTURE(text_of(err));
+  CHECK(process.code() == 75);
+  CHECK(checkpoints(run).size() == 1);
+  CHECK(text_of(run / "log.jsonl").find("\"state\":\"stopped\"") != std::string::npos);
+}
+
+TEST_CASE("survival: two ranks measure as one does, though a validation set does not divide") {
+  const TemporaryFolder folder;
+  const auto val = folder.path / "val";  // 101 of the demo's images
+  fs::create_directories(val);
+  const auto images = Dataset::open(std::vector<fs::path>{source_folder() / "demo/data/cifar10-small-test.tar"});
+  for (int64_t i = 0; i < 101; ++i) {
+    const auto bytes = images.read(i);
+    std::ofstream(val / (std::to_string(i) + ".jpg"), std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  }
+  for (const Training& training : {kTrainings[0], kTrainings[1]}) {
+    CAPTURE(training.name);
+    std::vector<nlohmann::json> figures;
+    for (const char* ranks : {"1", "2", "4"}) {
+      const auto run = folder.path / (std::string(training.name) + ranks);
+      const auto ended =
+          start(join(join(training.words(folder.path), kSmall),
+                     {"--val-data", val.string(), "--ranks", ranks, "--steps", "1", "--output", run.string()}));
+      CAPTURE(ended.err);
+      REQUIRE(ended.code == 0);
+      std::ifstream file(run / "log.jsonl");
+      for (std::string line; std::getline(file, line);) {
+        const auto entry = nlohmann::json::parse(line);
+        if (entry.value("event", "") == "epoch") figures.push_back(entry);
+      }
+    }
+    REQUIRE(figures.size() == 3);
+    int compared = 0;
+    for (const auto& [key, value] : figures[0].items()) {
+      if (!key.starts_with("val_")) continue;
+      CAPTURE(key);
+      ++compared;
+      for (const int other : {1, 2})
+        CHECK(figures[other][key].get<double>() == doctest::Approx(value.get<double>()).epsilon(1e-4));
+    }
+    CHECK(compared >= 2);
+  }
+}
+
 TEST_CASE("survival: a step that is not finite changes nothing, and at last its images are named") {
   const TemporaryFolder folder;
   const auto run = folder.path / "run";
@@ -219,8 +328,9 @@ TEST_CASE("survival: checkpoints at multiples of --keep-every stay") {
 TEST_CASE("survival: a collapsing codebook raises an alarm") {
   const TemporaryFolder folder;
   const auto run = folder.path / "run";
-  const auto ended = start(join(join(kTrainings[0].words(folder.path), kSmall),
-                                {"--output", run.string(), "--lr", "1", "--warmup-epochs", "0", "--steps", "60"}));
+  const auto ended = start(join(
+      join({"vqkd", "--teacher", "pixels", "--codes", "64", "--code-dim", "4"}, kSmall),
+      {"--output", run.string(), "--lr", "1", "--warmup-epochs", "0", "--revive-threshold", "0", "--steps", "60"}));
   CAPTURE(ended.err);
   CHECK(ended.err.find("the codebook collapses") != std::string::npos);
   CHECK(ended.err.find("--revive-threshold") != std::string::npos);

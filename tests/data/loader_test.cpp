@@ -294,10 +294,15 @@ TEST_CASE("loader: an evaluation counts every image once for any number of ranks
     std::vector<int64_t> seen;
     for (int64_t rank = 0; rank < ranks; ++rank) {
       Loader loader(dataset, noisy,
-                    {.batch_size = 24, .rank = rank, .ranks = ranks, .order = {.shuffle = Shuffle::kNone},
-                     .drop_last = false, .max_damaged = 1});
+                    {.batch_size = 24,
+                     .rank = rank,
+                     .ranks = ranks,
+                     .order = {.shuffle = Shuffle::kNone},
+                     .drop_last = false,
+                     .max_damaged = 1});
       for (const auto& batch : epoch_of(loader, 0)) {
-        for (int64_t row = 0; row < batch.indices_B.size(0); ++row) seen.push_back(batch.indices_B[row].item<int64_t>());
+        for (int64_t row = 0; row < batch.indices_B.size(0); ++row)
+          seen.push_back(batch.indices_B[row].item<int64_t>());
       }
     }
     std::ranges::sort(seen);
@@ -355,6 +360,8 @@ TEST_CASE("loader: the time of each stage is added up") {
   const auto dataset = pictures.open();
   const Transform transform = [](EncodedImage& image, const SampleRequest& sample) -> Views {
     return {evaluation_view(image, {32, 32}, kUnitScale, sample.output)};
+  };
+  Loader loader(dataset, transform, {.batch_size = 5, .drop_last = false});
   CHECK(loader.times().images == 0);
   epoch_of(loader, 0);
   const StageTimes times = loader.times();
@@ -373,8 +380,6 @@ TEST_CASE("loader: options that make no batch are refused") {
   CHECK(contains(error_of([&] { Loader loader(dataset, noisy, {.batch_size = 6, .ranks = 4}); }),
                  "a batch size that is a multiple of the ranks"));
   CHECK_THROWS_AS(Loader(dataset, noisy, {.batch_size = 4, .rank = 2, .ranks = 2}), Error);
-  CHECK(contains(error_of([&] { Loader loader(dataset, noisy, {.batch_size = 4, .ranks = 2, .drop_last = false}); }),
-                 "expected a number of images that 2 ranks divide, got 23"));
   CHECK_THROWS_AS(Loader(dataset, noisy, {.max_damaged = 1.5}), Error);
   Loader loader(dataset, noisy, {.batch_size = 23});
   CHECK(contains(error_of([&] { loader.next(); }), "expected start() before next()"));

@@ -45,9 +45,9 @@ std::map<std::string, TensorMap> found_by(int ranks) {
   std::deque<RankProcess> processes;
   for (int rank = 0; rank < ranks; ++rank) {
     processes.emplace_back(kPart,
-                           std::vector<std::string>{"RANK=" + std::to_string(rank), "WORLD_SIZE=" + std::to_string(ranks),
-                                                    "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + port,
-                                                    "BEIT_TEST_FOLDER=" + folder.path.string()},
+                           std::vector<std::string>{"RANK=" + std::to_string(rank),
+                                                    "WORLD_SIZE=" + std::to_string(ranks), "MASTER_ADDR=127.0.0.1",
+                                                    "MASTER_PORT=" + port, "BEIT_TEST_FOLDER=" + folder.path.string()},
                            folder.path / ("output." + std::to_string(rank)));
   }
   for (auto& process : processes) CHECK_MESSAGE(process.wait() == 0, process.output());

@@ -24,7 +24,9 @@ inline torch::Tensor rank_rows(const torch::Tensor& all_B, int64_t rank, int64_t
   return rows.is_floating_point() ? rows.to(type) : rows;
 }
 
-inline at::Generator generator_of(int64_t step) { return at::detail::createCPUGenerator(static_cast<uint64_t>(step) + 9); }
+inline at::Generator generator_of(int64_t step) {
+  return at::detail::createCPUGenerator(static_cast<uint64_t>(step) + 9);
+}
 
 /// Masked image modelling of made-up codes.
 class SmallMim : public TrainingTask {
@@ -41,15 +43,14 @@ class SmallMim : public TrainingTask {
   torch::nn::Module& model() override { return *model_; }
   StepLoss loss(const Batch& batch, const StepPart& part) override {
     const auto& mask_BN = batch.views[1];
-    const auto loss =
-        mim_loss(model_->forward(batch.views[0], mask_BN, part), batch.views[2].masked_select(mask_BN));
+    const auto loss = mim_loss(model_->forward(batch.views[0], mask_BN, part), batch.views[2].masked_select(mask_BN));
     return {loss.total, {{"accuracy", loss.accuracy_main}}};
   }
   nlohmann::ordered_json validate() override { return {}; }
   Batch batch(int64_t step, int64_t rank, int64_t ranks) const {
     auto generator = generator_of(step);
     const auto images = torch::rand({kStepImages, 3, 16, 16}, generator);
-    const auto mask_BN = torch::rand({kStepImages, 16}, generator).argsort(1).lt(6);
+    const auto mask_BN = torch::rand({kStepImages, 16}, generator).argsort(/*dim=*/int64_t{1}).lt(6);
     const auto codes_BN = torch::randint(16, {kStepImages, 16}, generator, torch::kInt64);
     const auto part = [&](const torch::Tensor& all) { return rank_rows(all, rank, ranks, type_); };
     const auto indices_B = part(torch::arange(kStepImages));
@@ -67,13 +68,14 @@ class SmallVqkd : public TrainingTask {
  public:
   SmallVqkd(torch::ScalarType type, Ranks ranks) : type_(type) {
     torch::manual_seed(22);
-    model_ = Tokenizer(TokenizerOptions{.encoder = kSmallTower,
-                                        .decoder_width = 16,
-                                        .decoder_depth = 1,
-                                        .decoder_heads = 2,
-                                        .quantizer = {.codes = 12, .width = 4, .revive_threshold = 0.5, .revive_every = 6},
-                                        .target_width = 6},
-                       std::move(ranks));
+    model_ =
+        Tokenizer(TokenizerOptions{.encoder = kSmallTower,
+                                   .decoder_width = 16,
+                                   .decoder_depth = 1,
+                                   .decoder_heads = 2,
+                                   .quantizer = {.codes = 12, .width = 4, .revive_threshold = 0.5, .revive_every = 6},
+                                   .target_width = 6},
+                  std::move(ranks));
     model_->to(type);
   }
   torch::nn::Module& model() override { return *model_; }
@@ -104,8 +106,8 @@ class SmallVqkd : public TrainingTask {
   Tokenizer model_ = nullptr;
 };
 
-/// What twenty steps give: `losses` [20], `gradient.*` and `codes` (VQ-KD: of the next batch, [B, N]) of the first step,
-/// `weights.*` at the end.
+/// What twenty steps give: `losses` [20], `gradient.*` and `codes` (VQ-KD: of the next batch, [B, N]) of the first
+/// step, `weights.*` at the end.
 template <class Task>
 TensorMap twenty_steps(Task& task, const TrainOptions& options, Distributed& distributed, bool shard = false) {
   constexpr int64_t kSteps = 20;
@@ -115,8 +117,9 @@ TensorMap twenty_steps(Task& task, const TrainOptions& options, Distributed& dis
   std::vector<double> losses;
   for (int64_t step = 0; step < kSteps; ++step) {
     losses.push_back(stepping
-                         .take(task.batch(step, distributed.rank(), distributed.ranks()), step, 1e-3, [] {},
-                               [] { return std::string(); })
+                         .take(
+                             task.batch(step, distributed.rank(), distributed.ranks()), step, 1e-3, [] {},
+                             [] { return std::string(); })
                          .loss);
     if (step > 0) continue;
     for (const auto& item : task.model().named_parameters()) {

@@ -76,7 +76,8 @@ TEST_CASE("step: a step that is not finite is refused and tried with other rando
     const auto before = task.model().parameters()[0].detach().clone();
     int given_up = 0;
     const auto take = [&] {
-      step.take(batch, 0, 0.1, [&] { ++given_up; }, [] { return std::string("'a.png'"); });
+      step.take(
+          batch, 0, 0.1, [&] { ++given_up; }, [] { return std::string("'a.png'"); });
     };
     if (tries == 3) {
       CHECK_THROWS_WITH_AS(take(), doctest::Contains("in 3 tries; the steps before it are saved"), Error);
@@ -98,8 +99,8 @@ TEST_CASE("step: a batch that does not divide into parts is an error") {
   TrainOptions options = kOptions;
   options.accumulate = 5;
   Distributed alone;
-  CHECK_THROWS_WITH_AS(TrainingStep(task, optimizer, options, alone), doctest::Contains("1 rank of 5 parts divide, got 12"),
-                       Error);
+  CHECK_THROWS_WITH_AS(TrainingStep(task, optimizer, options, alone),
+                       doctest::Contains("1 rank of 5 parts divide, got 12"), Error);
 }
 
 }  // namespace
