@@ -3,11 +3,13 @@
 #   make demo           set-up, build, and the main job on real images (about 10 minutes)
 #   make demo-targets   the paper's comparison of targets in small (up to 40 minutes)
 #   make test           set-up, build, all tests
+#   make soak           runs that are killed over and over, and ranks that are (about 20 minutes)
 #   make setup build bench asan fuzz format tidy docs install setup-python clean
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
 #            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug, JOBS=, PREFIX=,
 #            CTEST=options of ctest for make test, such as "-L core", SECONDS=of make fuzz for each format,
+#            KILLS= and ROUNDS= of make soak,
 #            PYTHON_TESTS=no leaves out the tests that need PyTorch in Python, as is done by itself where that would be
 #            fetched as a CUDA build; yes fetches it
 DEPS   ?= .deps
@@ -19,7 +21,7 @@ JOBS   ?= $(shell scripts/jobs.sh)
 SECONDS ?= 300
 export DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU PYTHON_TESTS
 
-.PHONY: build setup setup-python test demo demo-targets bench asan fuzz format tidy docs install clean
+.PHONY: build setup setup-python test soak demo demo-targets bench asan fuzz format tidy docs install clean
 build: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_program
 
@@ -39,6 +41,10 @@ setup-python: setup
 test: $(if $(filter no,$(PYTHON_TESTS)),,setup-python) configure
 	cmake --build $(BUILD) -j $(JOBS)
 	@scripts/test.sh $(BUILD) $(CTEST)
+
+soak: configure
+	cmake --build $(BUILD) -j $(JOBS) --target beit_program beit_tests
+	scripts/soak.sh $(BUILD)
 
 demo: build
 	demo/run.sh

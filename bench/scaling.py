@@ -2,6 +2,7 @@
 docs/SCALING.md, and checked against what 2 and 4 ranks on this machine show.
 
     python bench/scaling.py [--models base,large] [--ranks 1,2,4] [--steps 6] [--data IMAGES] [--json FILE]
+    python bench/scaling.py --memory    # what saves memory, and what it costs, at base size and 16 images
 
 Runs `beit pretrain` with one thread a rank and the same images a rank for every number of ranks. The links' speed is
 that of an all-reduce by Gloo among as many processes with nothing else to do, which needs PyTorch in this Python.
@@ -49,6 +50,24 @@ def pretrain(model, tokenizer, data, ranks, steps, folder, *more):
             "memory": max(line["memory_bytes"] for line in steps), "parameter_bytes": parameter_bytes(run)}
 
 
+MEMORY = {"16 images": [], "in 4 parts": ["--accumulate", 4], "recomputed": ["--recompute"], "bf16": ["--precision", "bf16"],
+          "2 ranks of 8 images": ["--ranks", 2], "the same, optimizer in shards": ["--ranks", 2, "--shard-optimizer"]}
+
+
+def memory_table(tokenizer, data, folder):
+    print("| base, 16 images a step | seconds | memory of a process |\n| --- | --- | --- |")
+    for name, words in MEMORY.items():
+        run = folder / "memory"
+        threads = [] if "--ranks" not in words else ["--threads", 1]
+        beit("pretrain", "--model", "base", "--tokenizer", tokenizer, "--data", data, "--batch-size", 16, "--steps", 3,
+             "--log-every", 1, "--warmup-epochs", 0, "--device", "cpu", "--events-every", -1, "--output", run, *threads,
+             *words)
+        lines = [json.loads(line) for line in open(run / "log.jsonl")]
+        last = [line for line in lines if "images_per_s" in line][-1]
+        print(f"| {name} | {16 / last['images_per_s']:.1f} | {last['memory_bytes'] / 2**30:.2f} GiB |", flush=True)
+        subprocess.run(["rm", "-r", run])
+
+
 def all_reduce_worker(rank, ranks, port, repeats):
     import torch
     import torch.distributed as dist
@@ -65,6 +84,7 @@ def all_reduce_worker(rank, ranks, port, repeats):
         bucket.fill_(1)
     if rank == 0:
         print(statistics.median(times))
+    dist.destroy_process_group()
 
 
 def all_reduce_seconds(ranks, repeats=15):
@@ -98,6 +118,7 @@ def main():
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--data", default=str(ROOT.parent / "shared/data/imagenet-sample"))
     parser.add_argument("--json", default=str(ROOT / "bench/scaling.json"))
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -105,16 +126,21 @@ def main():
 
     cores = len(os.sched_getaffinity(0))
     results = {"cores": cores, "processor": processor(), "links": {}, "models": {}}
-    for ranks in map(int, options.ranks.split(",")):
+    for ranks in [] if options.memory else map(int, options.ranks.split(",")):
         results["links"][ranks] = all_reduce_seconds(ranks)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         tokenizer = folder / "tokenizer"
         beit("vqkd", "--model", "base", "--teacher", "hog", "--data", options.data, "--batch-size", 2, "--steps", 1,
              "--warmup-epochs", 0, "--device", "cpu", "--events-every", -1, "--output", tokenizer)
+        if options.memory:
+            return memory_table(tokenizer, options.data, folder)
         for model in options.models.split(","):
             rows = {}
             for ranks in map(int, options.ranks.split(",")):
+                if ranks > 1 and 1.3 * ranks * rows[1]["memory"] > memory_bytes():
+                    print(f"{model}, {ranks} ranks: left out, as there is not enough memory", flush=True)
+                    continue
                 rows[ranks] = pretrain(model, tokenizer, options.data, ranks, options.steps, folder)
                 subprocess.run(["rm", "-r", folder / f"{model}-{ranks}"])
                 rows[ranks]["foretold"] = foretold(rows[1], ranks, cores, results["links"][ranks])
@@ -123,6 +149,10 @@ def main():
             results["models"][model] = rows
     pathlib.Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
     print(tables(results))
+
+
+def memory_bytes():
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def processor():

@@ -354,7 +354,9 @@ OptionList describe(RankOptions& o) {
        .range = {.least = 1, .most = 86400}},
       {.name = "shard-optimizer",
        .value = &o.shard_optimizer,
-       .help = "each rank keeps its part of the optimizer's state: less memory, the same result"},
+       .help =
+           "each rank keeps its part of the optimizer's state: less memory, the same result; when a rank is lost, the "
+           "steps since the last checkpoint are too"},
   };
 }
 

@@ -17,6 +17,10 @@ std::function<bool()> stop_on_signal() {
   sigaction(SIGTERM, &action, nullptr);
   action.sa_flags = SA_RESTART;
   sigaction(SIGUSR1, &action, nullptr);
+  sigset_t waiting;  // until now, where ranks were started
+  sigemptyset(&waiting);
+  sigaddset(&waiting, SIGUSR1);
+  sigprocmask(SIG_UNBLOCK, &waiting, nullptr);
   return interrupted;
 }
 

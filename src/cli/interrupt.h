@@ -13,7 +13,7 @@ std::function<bool()> stop_on_signal();
 /// Whether a signal came since then.
 bool interrupted();
 
-/// As if one had come: the processes that this one started have stopped for one.
+/// As if one had come: it came to another rank.
 void note_interruption();
 
 /// What the program returns where it stopped for a signal, its work saved: EX_TEMPFAIL, the same command goes on.

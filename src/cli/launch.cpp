@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <fstream>
 #include <optional>
 #include <set>
 #include <string>
@@ -21,7 +20,10 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/process.h"
+#include "base/stopped.h"
 #include "cli/interrupt.h"
+#include "train/distributed.h"
 #include "train/process_group.h"
 #include "train/rank_place.h"
 
@@ -32,18 +34,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kFindOut{30};  // what the others get once a rank has failed
+constexpr std::chrono::seconds kToSave{
+    60};  // that the others get beside what finding out takes, once a rank has failed
 constexpr std::chrono::milliseconds kLookEvery{20};
 constexpr const char* kStarter = "BEIT_STARTER";  // its process id
-
-/// The words that this process was started with.
-std::vector<std::string> own_words() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::vector<std::string> words;
-  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
-  require(!words.empty(), "ranks: expected this process's words in /proc/self/cmdline, got none; is /proc mounted?");
-  return words;
-}
 
 /// The environment, with these variables set anew.
 std::vector<std::string> environment_with(const std::vector<std::pair<std::string, std::string>>& variables) {
@@ -76,6 +70,7 @@ struct Child {
 
 pid_t start_rank(int64_t rank, int64_t ranks, int64_t port) {
   std::vector<std::string> words = own_words();
+  require(!words.empty(), "ranks: expected this process's words in /proc/self/cmdline, got none; is /proc mounted?");
   std::vector<std::string> environment = environment_with({{"RANK", std::to_string(rank)},
                                                            {"WORLD_SIZE", std::to_string(ranks)},
                                                            {"LOCAL_RANK", std::to_string(rank)},
@@ -89,8 +84,13 @@ pid_t start_rank(int64_t rank, int64_t ranks, int64_t port) {
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   // A group of its own: Ctrl-C comes to this process alone, which hands it on.
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
   posix_spawnattr_setpgroup(&attributes, 0);
+  // A stop that is handed on before the rank listens waits until it does (cli/interrupt.h).
+  sigset_t waiting;
+  sigemptyset(&waiting);
+  sigaddset(&waiting, SIGUSR1);
+  posix_spawnattr_setsigmask(&attributes, &waiting);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
@@ -156,15 +156,10 @@ class Children {
   std::vector<Child> children_;
 };
 
-/// Ended for a signal that was handed on, its work saved.
-bool stopped(const Child& child, bool interrupted) {
-  if (!child.status) return false;
-  if (WIFEXITED(*child.status)) return WEXITSTATUS(*child.status) == kInterruptedExit;
-  return interrupted && WTERMSIG(*child.status) == SIGUSR1;  // before it listened
-}
-
-bool failed(const Child& child, bool interrupted) {
-  return child.status && *child.status != 0 && !stopped(child, interrupted);
+/// Ended otherwise than well or for a signal that was handed on, its work saved.
+bool failed(const Child& child) {
+  if (!child.status || *child.status == 0) return false;
+  return !WIFEXITED(*child.status) || WEXITSTATUS(*child.status) != kInterruptedExit;
 }
 
 std::string join(const std::vector<size_t>& ranks) {
@@ -174,17 +169,17 @@ std::string join(const std::vector<size_t>& ranks) {
 }
 
 /// Says who failed and how. A signal tells more than the exit codes of those that failed for it; those have said why.
-[[noreturn]] void fail_for(const std::vector<Child>& children) {
+[[noreturn]] void fail_for(const std::vector<Child>& children, std::chrono::seconds patience) {
   std::vector<size_t> by_signal, by_code, hung;
   for (size_t rank = 0; rank < children.size(); ++rank) {
     if (children[rank].killed) {
       hung.push_back(rank);
-    } else if (failed(children[rank], interrupted())) {
+    } else if (failed(children[rank])) {
       (WIFSIGNALED(*children[rank].status) ? by_signal : by_code).push_back(rank);
     }
   }
   const std::string and_killed =
-      hung.empty() ? "" : fmt::format("; killed {}, as still at work {} s later", join(hung), kFindOut.count());
+      hung.empty() ? "" : fmt::format("; killed {}, as still at work {} s later", join(hung), patience.count());
   if (!by_signal.empty()) {
     const int signal = WTERMSIG(*children[by_signal[0]].status);
     fail("ranks: {} ended by signal {} ({}){}{}; the same command goes on from the last checkpoint", join(by_signal),
@@ -194,13 +189,13 @@ std::string join(const std::vector<size_t>& ranks) {
 }
 
 /// Waits for the end of all. What the signals did is noted by interrupted().
-void watch_over(Children& children) {
+void watch_over(Children& children, std::chrono::seconds patience) {
   bool handed_on = false;
   std::optional<Clock::time_point> failed_at;  // the first of them
   while (true) {
     children.look();
     const auto& list = children.list();
-    if (!failed_at && std::ranges::any_of(list, [&](const Child& child) { return failed(child, handed_on); })) {
+    if (!failed_at && std::ranges::any_of(list, failed)) {
       failed_at = Clock::now();
     }
     if (children.all_ended()) break;
@@ -208,13 +203,12 @@ void watch_over(Children& children) {
       children.signal(SIGUSR1);
       handed_on = true;
     }
-    if (failed_at && Clock::now() - *failed_at > kFindOut) children.end_all();
+    if (failed_at && Clock::now() - *failed_at > patience) children.end_all();
     std::this_thread::sleep_for(kLookEvery);
   }
-  if (failed_at) fail_for(children.list());
+  if (failed_at) fail_for(children.list(), patience);
   if (std::ranges::all_of(children.list(), [](const Child& child) { return *child.status == 0; })) return;
-  note_interruption();
-  fail("ranks: stopped by a signal, as said above");
+  throw Stopped("ranks: stopped by a signal, as said above");
 }
 
 }  // namespace
@@ -231,7 +225,7 @@ bool supervise(const RankOptions& options) {
   const LoopbackStore store;
   Children children(options.ranks, store.port());
   log().info("{} ranks on this machine", options.ranks);
-  watch_over(children);
+  watch_over(children, std::chrono::seconds(options.rank_timeout) + Distributed::kLongestSearch + kToSave);
   return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stopped.h"
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -67,9 +68,11 @@ int main(int argc, char** argv) {
   try {
     beit::run({argv + 1, argv + argc});
     return 0;
+  } catch (const beit::Stopped& stopped) {
+    beit::report(stopped.what());
+    return beit::kInterruptedExit;
   } catch (const beit::Error& error) {
-    const int code = beit::report(error.what());
-    return beit::interrupted() ? beit::kInterruptedExit : code;
+    return beit::report(error.what());
   } catch (const std::bad_alloc&) {
     return beit::report(kOutOfMemory);
   } catch (const c10::OutOfMemoryError&) {

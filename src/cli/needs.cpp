@@ -57,7 +57,6 @@ Needs needs_of(const Trial& trial, const Extent& extent) {
 }
 
 std::vector<Verdict> verdicts(const Trial& trial, const Needs& needs, const Available& available) {
-  constexpr const char* kLessMemory = "a smaller --batch-size, --accumulate 2 or more, or --recompute";
   std::vector<Verdict> all;
   all.push_back(
       compared("memory", needs.memory_bytes, available.memory,

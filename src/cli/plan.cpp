@@ -64,7 +64,7 @@ std::vector<std::string> not_included(const Command& command) {
   return parts;
 }
 
-struct Plan {
+struct PlanCommand {
   std::vector<std::string> words;  // all that was typed
   std::string config, section;
   int64_t trial_steps = 5;
@@ -218,7 +218,7 @@ struct Plan {
 }  // namespace
 
 Command plan_command() {
-  auto plan = std::make_shared<Plan>();
+  auto plan = std::make_shared<PlanCommand>();
   return {.name = "plan",
           .summary = "Measure what a training run will take of memory, time and disk, before it starts",
           .options = plan->options(),

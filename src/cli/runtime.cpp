@@ -54,7 +54,8 @@ torch::Device apply(const RuntimeOptions& options, const RankPlace& place) {
   }
   const torch::Device device = on_gpu ? torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(place.local_rank))
                                       : torch::Device(torch::kCPU);
-  log().info("device {}, {} thread{}", device.str(), threads, threads == 1 ? "" : "s");
+  const std::string ranks = place.ranks > 1 ? fmt::format(", {} ranks", place.ranks) : "";
+  log().info("device {}, {} thread{}{}", device.str(), threads, threads == 1 ? "" : "s", ranks);
   return device;
 }
 

@@ -3,13 +3,22 @@
 #include <chrono>
 #include <exception>
 #include <optional>
+#include <string>
 
-#include "base/log.h"
+#include "base/stopped.h"
 #include "cli/interrupt.h"
 #include "cli/launch.h"
 #include "cli/runtime.h"
 
 namespace beit {
+namespace {
+
+/// For ranks beside the first: which one says it.
+std::string named(const Distributed& distributed, const Error& error) {
+  return fmt::format("rank {}: {}", distributed.rank(), error.what());
+}
+
+}  // namespace
 
 void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const RankWork& work) {
   if (supervise(ranks)) return;
@@ -19,7 +28,6 @@ void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const Ran
   std::optional<Distributed> joined;
   if (place.ranks > 1) {
     joined.emplace(place, device, std::chrono::seconds(ranks.rank_timeout));
-    log().info("{} ranks", place.ranks);
   } else {
     joined.emplace();
   }
@@ -33,6 +41,13 @@ void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const Ran
   };
   try {
     work(distributed, device, should_stop);
+  } catch (const Stopped& stopped) {
+    if (distributed.leads()) throw;
+    throw Stopped(named(distributed, stopped));
+  } catch (const Error& error) {
+    distributed.tell_failure(error.what());
+    if (distributed.leads()) throw;
+    throw Error(named(distributed, error));
   } catch (const std::exception& error) {
     distributed.tell_failure(error.what());
     throw;

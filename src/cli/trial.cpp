@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/stopped.h"
 #include "cli/interrupt.h"
 #include "cli/resources.h"
 #include "cli/run_config.h"
@@ -30,7 +31,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr int64_t kWarmUpSteps = 2;
-constexpr const char* kLessMemory = "try a smaller --batch-size, --accumulate 2 or more, or --recompute";
 
 /// Removed with all that is in it.
 class TrialFolder {
@@ -117,7 +117,7 @@ Ended run_child(const std::vector<std::string>& words, const fs::path& out, cons
     if (stopped()) {
       ::kill(-child, SIGKILL);
       ::wait4(child, &ended.status, 0, &usage);
-      fail("plan: stopped by a signal, the trial run is removed");
+      throw Stopped("plan: stopped by a signal, the trial run is removed");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
@@ -142,12 +142,12 @@ void require_done(const Command& command, const Ended& ended, const fs::path& er
   if (WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0) return;
   std::string message = error_of(err);
   if (message.starts_with("out of memory"))
-    message = fmt::format("{}: the trial run needs more memory than there is; {}", command.name, kLessMemory);
+    message = fmt::format("{}: the trial run needs more memory than there is; try {}", command.name, kLessMemory);
   require(message.empty(), "{}", message);
   const int signal = WIFSIGNALED(ended.status) ? WTERMSIG(ended.status) : 0;
   require(signal != SIGKILL,
           "plan: expected the trial run of `beit {}` to end, got it killed after it took {:.2f} GB, which the kernel "
-          "does where memory runs out; {}",
+          "does where memory runs out; try {}",
           command.name, static_cast<double>(ended.most_bytes) / 1e9, kLessMemory);
   require(signal == 0, "plan: expected the trial run of `beit {}` to end, got signal {} ({})", command.name, signal,
           ::strsignal(signal));

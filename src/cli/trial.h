@@ -9,6 +9,9 @@
 
 namespace beit {
 
+/// What helps where memory runs out.
+inline constexpr const char* kLessMemory = "a smaller --batch-size, --accumulate 2 or more, or --recompute";
+
 struct Trial {
   std::string device = {}, precision = {};
   int64_t ranks = 1, threads = 0;

@@ -7,8 +7,8 @@
 #include <set>
 #include <string_view>
 
+#include "base/checksum.h"
 #include "base/error.h"
-#include "data/checksum.h"
 #include "data/image.h"
 #include "data/image_path.h"
 #include "data/list_file.h"

@@ -9,9 +9,10 @@
 #include <optional>
 #include <span>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/random.h"
-#include "data/checksum.h"
+#include "base/stopped.h"
 #include "data/image.h"
 #include "data/image_path.h"
 #include "data/parallel.h"
@@ -121,7 +122,7 @@ class TarStream {
 };
 
 class Packing {
-  struct Stopped {};  ///< thrown in a shard that is given up because another one failed
+  struct GivenUp {};  ///< thrown in a shard that is given up because another one failed
 
  public:
   Packing(const Dataset& dataset, const fs::path& folder, const PackOptions& options, const FileWriter& write_file,
@@ -143,7 +144,7 @@ class Packing {
     for_each_parallel(shards(), options_.workers, [&](int64_t shard) {
       try {
         pack(shard);
-      } catch (const Stopped&) {
+      } catch (const GivenUp&) {
       } catch (...) {
         failed_ = true;
         throw;
@@ -288,9 +289,12 @@ class Packing {
 
   void note_progress() {
     const std::lock_guard lock(mutex_);
-    if (failed_) throw Stopped();
+    if (failed_) throw GivenUp();
     ++done_;
-    require(progress_(done_), "pack: stopped after {} of {} images; the same command goes on", done_, dataset_.size());
+    if (!progress_(done_)) {
+      throw Stopped(
+          fmt::format("pack: stopped after {} of {} images; the same command goes on", done_, dataset_.size()));
+    }
   }
 
   const Dataset& dataset_;

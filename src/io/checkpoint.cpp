@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "io/atomic_file.h"
 #include "io/mapped_file.h"
@@ -14,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kPrefix = "step-", kEnding = ".safetensors", kStep = "step";
+constexpr std::string_view kPrefix = "step-", kEnding = ".safetensors", kStep = "step", kChecksum = "checksum";
 
 fs::path checkpoint_folder(const fs::path& run_folder) { return run_folder / "checkpoints"; }
 
@@ -39,6 +40,18 @@ std::map<int64_t, fs::path> list_checkpoints(const fs::path& run_folder) {
       found.emplace(*step, entry.path());
   }
   return found;
+}
+
+/// CRC-32 of all tensors' names and bytes, in the map's order.
+std::string checksum_of(const TensorMap& tensors) {
+  uint32_t sum = 0;
+  for (const auto& [name, value] : tensors) {
+    if (!value.defined()) continue;  // the writer says so
+    const auto bytes = value.detach().cpu().contiguous();
+    sum = crc32({reinterpret_cast<const uint8_t*>(name.data()), name.size()}, sum);
+    sum = crc32({static_cast<const uint8_t*>(bytes.const_data_ptr()), bytes.nbytes()}, sum);
+  }
+  return fmt::format("{:08x}", sum);
 }
 
 void remove_older(const fs::path& run_folder, int64_t step, const KeptCheckpoints& kept) {
@@ -68,6 +81,7 @@ void write_checkpoint(const fs::path& run_folder, const Checkpoint& checkpoint, 
           error.message());
   auto metadata = checkpoint.metadata;
   metadata[std::string(kStep)] = std::to_string(checkpoint.step);
+  metadata[std::string(kChecksum)] = checksum_of(checkpoint.tensors);
   write_safetensors(folder / fmt::format("{}{:08d}{}", kPrefix, checkpoint.step, kEnding), checkpoint.tensors,
                     metadata);
   remove_older(run_folder, checkpoint.step, kept);
@@ -105,6 +119,12 @@ Checkpoint read_checkpoint(const fs::path& path) {
           "run's checkpoints folder",
           path.string());
   file.metadata.erase(found);
+  if (const auto stated = file.metadata.find(std::string(kChecksum)); stated != file.metadata.end()) {
+    const std::string got = checksum_of(file.tensors);
+    require(got == stated->second, "{}: expected tensors of checksum {}, got {}; it is damaged: use the one before it",
+            path.string(), stated->second, got);
+    file.metadata.erase(stated);
+  }
   return {.step = *step, .tensors = std::move(file.tensors), .metadata = std::move(file.metadata), .path = path};
 }
 

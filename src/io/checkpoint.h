@@ -11,7 +11,8 @@
 
 namespace beit {
 
-/// One state of a run. What the tensors and the metadata are called is up to the writer; the key "step" is ours.
+/// One state of a run. What the tensors and the metadata are called is up to the writer; the keys "step"
+/// and "checksum" are ours.
 struct Checkpoint {
   int64_t step = 0;  ///< optimizer steps done, from 0
   TensorMap tensors = {};
@@ -38,8 +39,8 @@ std::vector<std::filesystem::path> checkpoints_after(const std::filesystem::path
 /// Removes those of later steps, for a run that goes on from an earlier one or starts anew (step 0).
 void remove_checkpoints_after(const std::filesystem::path& run_folder, int64_t step);
 
-/// Error where the file is damaged or no checkpoint. The tensors are views of the file (io/safetensors.h), which may
-/// be removed meanwhile.
+/// Error where the file is damaged, which its checksum tells, or no checkpoint. The tensors are views of the file
+/// (io/safetensors.h), which may be removed meanwhile.
 Checkpoint read_checkpoint(const std::filesystem::path& path);
 
 }  // namespace beit

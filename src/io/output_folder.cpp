@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/chrono.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -15,6 +16,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/process.h"
 
 namespace beit {
 namespace {
@@ -32,21 +34,23 @@ struct flock whole_file() {
   return lock;
 }
 
+/// Whether the open file is still the one at that path: its holder removes it as it ends.
+bool lies_at(int file, const fs::path& path) {
+  struct stat open {
+  }, there{};
+  return ::fstat(file, &open) == 0 && ::stat(path.c_str(), &there) == 0 && open.st_ino == there.st_ino &&
+         open.st_dev == there.st_dev;
+}
+
 /// This process' command line, words with blanks in quotes.
 std::string command_line() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::string text;
-  for (std::string word; std::getline(file, word, '\0');) {
+  for (std::string word : own_words()) {
     if (text.empty()) word = fs::path(word).filename().string();
     const bool plain = !word.empty() && word.find_first_of(" \t\n'\"") == std::string::npos;
     text += fmt::format("{}{}", text.empty() ? "" : " ", plain ? word : "'" + word + "'");
   }
   return text;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
 }
 
 std::string own_description() {
@@ -100,9 +104,14 @@ OutputFolder::OutputFolder(fs::path folder) : path_(std::move(folder)) {
   // Some network file systems know no locks of folders; perhaps they know those of files.
   bool taken = lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   if (!taken) {
-    process_ = ::open(process_file(path_).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    struct flock lock = whole_file();
-    taken = process_ >= 0 && ::fcntl(process_, F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES);
+    constexpr int kTries = 100;
+    int tries = 0;
+    do {
+      if (process_ >= 0) ::close(process_);
+      process_ = ::open(process_file(path_).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+      struct flock lock = whole_file();
+      taken = process_ >= 0 && ::fcntl(process_, F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES);
+    } while (process_ >= 0 && !taken && !lies_at(process_, process_file(path_)) && ++tries < kTries);
   }
   if (taken) {
     if (process_ >= 0) ::close(process_);

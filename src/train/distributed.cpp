@@ -9,6 +9,7 @@
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "train/process_group.h"
 #include "train/rank_watch.h"
 
@@ -28,11 +29,6 @@ using Clock = std::chrono::steady_clock;
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-std::string own_host() {
-  char name[256] = {};
-  return gethostname(name, sizeof(name) - 1) == 0 ? name : "unknown";
-}
-
 std::string host_key(size_t rank) { return fmt::format("host/{}", rank); }
 
 std::string server_name(const RankPlace& place) {
@@ -46,7 +42,7 @@ std::vector<std::string> meet(c10d::Store& store, const RankPlace& place, second
   constexpr const char* kGivenUp = "given up";
   constexpr seconds kHeard{1};  // that all hear of it before the store goes
   const auto ranks = static_cast<size_t>(place.ranks);
-  store.set(host_key(static_cast<size_t>(place.rank)), own_host());
+  store.set(host_key(static_cast<size_t>(place.rank)), host_name());
   std::vector<std::string> hosts(ranks);
   for (const auto start = Clock::now();;) {
     size_t missing = 0;

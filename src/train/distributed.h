@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/quantizer.h"
+#include "core/ranks.h"
 #include "train/rank_place.h"
 
 namespace c10d {

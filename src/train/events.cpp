@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "data/image.h"
 #include "train/events.pb.h"
 
@@ -94,17 +95,12 @@ int64_t newest_seconds(const fs::path& folder) {
   return newest;
 }
 
-std::string host() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
-}
-
 /// Files are read in the order of their names, also where two begin within one second or the clock was set back.
 fs::path new_path(const fs::path& folder) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const int64_t seconds =
       std::max<int64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count(), newest_seconds(folder) + 1);
-  return folder / fmt::format("{}{}.{}.{}", kPrefix, seconds, host(), ::getpid());
+  return folder / fmt::format("{}{}.{}.{}", kPrefix, seconds, host_name(), ::getpid());
 }
 
 bool write_all(int file, std::string_view bytes) {

@@ -32,7 +32,7 @@ std::unique_ptr<Reducer> make_reducer(const Parameters& parameters, const Bucket
   const auto make = [&](auto... more) {
     return std::make_unique<Reducer>(parameters, buckets, group, std::vector<bool>(parameters.size(), false),
                                      int64_t{c10d::kDefaultBucketBytesCap}, /*find_unused_parameters=*/false,
-                                     /*gradient_as_bucket_view=*/false, names, int64_t{c10d::kDefaultFirstBucketBytes},
+                                     /*gradient_as_bucket_view=*/true, names, int64_t{c10d::kDefaultFirstBucketBytes},
                                      /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false, more...);
   };
   if constexpr (std::is_constructible_v<Reducer, Parameters, Buckets, c10::intrusive_ptr<c10d::ProcessGroup>,
@@ -50,32 +50,38 @@ struct GradientBuckets::Reduction {
   Parameters parameters;
   std::vector<std::string> names;
   std::unique_ptr<c10d::Reducer> reducer;
+  int64_t passes = 0;  // of this reducer
 };
 
 GradientBuckets::GradientBuckets(Distributed& ranks, const torch::nn::Module& module) : ranks_(ranks) {
   if (ranks.ranks() == 1) return;
   auto reduction = std::make_unique<Reduction>();
   Parameters& parameters = reduction->parameters;
-  std::unordered_map<size_t, std::string> names;
   for (const auto& parameter : module.named_parameters()) {
     if (!parameter.value().requires_grad()) continue;
-    names.emplace(parameters.size(), parameter.key());
     reduction->names.push_back(parameter.key());
     parameters.push_back(parameter.value());
   }
   require(!parameters.empty(), "ranks: expected a model with parameters to train, got none");
-  reduction->reducer = make_reducer<c10d::Reducer>(parameters, buckets_of(parameters), ranks.group(), names);
   reduction_ = std::move(reduction);
 }
 
 GradientBuckets::~GradientBuckets() = default;
 
-void GradientBuckets::expect_backward() {
-  if (reduction_) reduction_->reducer->prepare_for_backward({});
-}
-
 void GradientBuckets::backward(const torch::Tensor& loss) {
-  expect_backward();
+  if (reduction_) {
+    // It notes the order of each pass for buckets that are never rebuilt, and so grows: a new one now and then.
+    constexpr int64_t kPasses = 1000;
+    if (!reduction_->reducer || ++reduction_->passes > kPasses) {
+      std::unordered_map<size_t, std::string> names;
+      for (const auto& name : reduction_->names) names.emplace(names.size(), name);
+      reduction_->reducer.reset();  // and its hooks
+      reduction_->reducer = make_reducer<c10d::Reducer>(reduction_->parameters, buckets_of(reduction_->parameters),
+                                                        ranks_.group(), names);
+      reduction_->passes = 1;
+    }
+    reduction_->reducer->prepare_for_backward({});
+  }
   ranks_.guard([&] { loss.backward(); });
   check_reduced();
 }

@@ -21,18 +21,14 @@ class GradientBuckets {
   GradientBuckets(const GradientBuckets&) = delete;
   GradientBuckets& operator=(const GradientBuckets&) = delete;
 
-  /// The next backward pass is one of all ranks: at its end each parameter's gradient is the mean over the ranks.
-  /// Passes that were not announced add to this rank's gradients alone. Alone: nothing.
-  void expect_backward();
-
-  /// loss.backward(), announced. Collective: Error where a rank is lost, and where parameters took no part in the loss,
-  /// which it names: their gradient would be unknown to the other ranks.
+  /// loss.backward(), at whose end each parameter's gradient is the mean over the ranks; other backward passes add to
+  /// this rank's gradients alone. Collective: Error where a rank is lost, and where parameters took no part in the
+  /// loss, which it names: their gradient would be unknown to the other ranks.
   void backward(const torch::Tensor& loss);
 
-  /// Error where the announced pass has ended without the gradients of some parameters, which it names.
+ private:
   void check_reduced() const;
 
- private:
   struct Reduction;
 
   Distributed& ranks_;

@@ -1,10 +1,11 @@
 #include "train/loop.h"
 
-#include <chrono>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stopped.h"
 #include "io/weights.h"
 #include "train/device_batches.h"
 #include "train/ema.h"
@@ -57,6 +58,18 @@ std::string names_of(const Dataset& images, const torch::Tensor& indices_B) {
   return names + (indices_B.size(0) > kMostNamed ? fmt::format(" and {} more", indices_B.size(0) - kMostNamed) : "");
 }
 
+/// The averages in the model's weights' place, while it lives.
+class Exchanged {
+ public:
+  explicit Exchanged(Ema& ema) : ema_(ema) { ema_.exchange(); }
+  ~Exchanged() { ema_.exchange(); }
+  Exchanged(const Exchanged&) = delete;
+  Exchanged& operator=(const Exchanged&) = delete;
+
+ private:
+  Ema& ema_;
+};
+
 /// One run of train(): what it holds, and what happens between two steps.
 class Training {
  public:
@@ -78,9 +91,12 @@ class Training {
   void begin(const std::optional<Checkpoint>& state) {
     if (state) set_state(*state);
     if (options_.ema_decay > 0 && !ema_) ema_.emplace(task_.model(), options_.ema_decay);
-    saved_step_ = logged_step_ = step_;
+    begun_step_ = saved_step_ = logged_step_ = step_;
+    log().info("beit {}, {}, {}; configuration: {}", run_.metadata("version"), run_.metadata("processor"),
+               options_.precision, (run_.folder() / "config.toml").string());
     require_equal(distributed_, state_dict(task_.model()));
     run_.begin(step_, first_line());
+    begun_ = true;
     if (options_.events_every >= 0 && distributed_.leads()) events_.emplace(run_.folder() / "events", step_);
     progress_.emplace(step_, plan_.last_step, options_.batch_size,
                       distributed_.leads() && log().should_log(spdlog::level::info));
@@ -88,7 +104,7 @@ class Training {
     log().info("resumed after step {} of {}", step_, plan_.last_step);
     // The process may have ended between an epoch's checkpoint and its figures, or before the weights were written.
     if (ends_epoch() && !run_.has_epoch(step_)) close_epoch();
-    if (!run_.has_weights()) run_.save_weights(state_dict(task_.model()));
+    if (!run_.has_weights()) run_.save_weights(state_dict(task_.model()), ema_ ? ema_->state() : TensorMap{});
   }
 
   void go_on(const std::function<bool()>& should_stop) {
@@ -109,16 +125,18 @@ class Training {
 
   /// After an error: what was learnt is saved, unless that takes the other ranks, one of which may be gone.
   void end_with(const std::string& message) {
+    if (!begun_) return;
     try {
-      if (step_ > saved_step_ && !sharded_) write_checkpoint();
+      finish_writing();
+      if (step_ > std::max(begun_step_, run_.saved_step()) && !sharded_ && !drifted_ && !stepping_.torn()) {
+        write_checkpoint();
+      }
       run_.finish();
       run_.log({{"event", "end"}, {"step", step_}, {"state", "failed"}, {"message", message}});
     } catch (const std::exception& error) {
       log().error("{}", error.what());
     }
   }
-
-  bool stopped() const { return stopped_; }
 
  private:
   void set_state(const Checkpoint& state) try {
@@ -175,7 +193,7 @@ class Training {
         *batch, step_, lr_,
         [&] {
           save();
-          run_.finish();
+          finish_writing();
         },
         [&] { return names_of(loader_.dataset(), batch->indices_B); });
     if (ema_) ema_->update();
@@ -226,13 +244,14 @@ class Training {
     if (step_ == plan_.last_step || epoch % options_.val_every == 0) {
       line.update(task_.validate());
       if (ema_) {
-        ema_->exchange();
+        const Exchanged averages_in_place(*ema_);
         const Json averaged = task_.validate();
-        ema_->exchange();
         for (const auto& [name, value] : averaged.items()) line["ema_" + name] = value;
       }
     }
-    if (loader_.damaged() > 0) line["damaged_images"] = loader_.damaged();
+    auto damaged = torch::tensor({loader_.damaged()}, torch::kInt64);
+    distributed_.sum(damaged);
+    if (damaged.item<int64_t>() > 0) line["damaged_images"] = damaged.item<int64_t>();
     run_.log(line);
     if (events_) {
       for (const auto& [name, value] : line.items()) {
@@ -250,7 +269,9 @@ class Training {
   /// Collective.
   void save() {
     if (step_ == saved_step_) return;
+    drifted_ = true;
     require_equal(distributed_, state_dict(task_.model()));
+    drifted_ = false;
     write_checkpoint();
   }
 
@@ -262,21 +283,21 @@ class Training {
     saved_step_ = step_;
   }
 
-  void stop() {
+  /// Waits for the last checkpoint; where it could not be written the log says so.
+  void finish_writing() try { run_.finish(); } catch (const std::exception& error) {
+    log().error("{}", error.what());
+  }
+
+  [[noreturn]] void stop() {
     run_.finish();
     run_.log({{"event", "end"}, {"step", step_}, {"state", "stopped"}});
     progress_->clear();
-    stopped_ = true;
-    fail("training: stopped after step {} of {}, which is saved; the same command goes on from there", step_,
-         plan_.last_step);
+    throw Stopped(
+        fmt::format("training: stopped after step {} of {}, which is saved; the same command goes on from there", step_,
+                    plan_.last_step));
   }
 
   torch::Device device() { return task_.model().parameters().front().device(); }
-
-  using Clock = std::chrono::steady_clock;
-  static double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  }
 
   TrainingTask& task_;
   Loader& loader_;
@@ -291,11 +312,12 @@ class Training {
   std::optional<Ema> ema_;
   std::optional<EventWriter> events_;  // on the first rank
   std::optional<Progress> progress_;
-  int64_t step_ = 0, saved_step_ = 0, logged_step_ = 0, loaded_epoch_ = -1;
+  int64_t step_ = 0, begun_step_ = 0, saved_step_ = 0, logged_step_ = 0, loaded_epoch_ = -1;
   double waited_s_ = 0, worked_s_ = 0;  // since the last log line: for a batch, and in all
   double lr_ = 0;
-  StepFigures figures_;  // of the last step
-  bool stopped_ = false;
+  StepFigures figures_;   // of the last step
+  bool begun_ = false;    // the run's folder is this run's
+  bool drifted_ = false;  // the ranks' weights differ
 };
 
 }  // namespace
@@ -336,13 +358,15 @@ bool finished(const Run& run, const std::optional<Checkpoint>& state, const Plan
 void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options,
            const RankOptions& rank_options, Run& run, Distributed& distributed, const std::optional<Checkpoint>& state,
            const std::function<bool()>& should_stop) {
-  warn_of_rising(plan.lr);
+  if (distributed.leads()) warn_of_rising(plan.lr);
   Training training(task, loader, plan, options, rank_options, run, distributed);
-  training.begin(state);
   try {
+    training.begin(state);
     training.go_on(should_stop);
+  } catch (const Stopped&) {
+    throw;
   } catch (const std::exception& error) {
-    if (!training.stopped()) training.end_with(error.what());
+    training.end_with(error.what());
     throw;
   }
 }

@@ -40,8 +40,9 @@ bool finished(const Run& run, const std::optional<Checkpoint>& state, const Plan
 /// Trains until `plan.last_step`, from `state` where there is one. Collective: each rank with its part of the images.
 /// Everything random in a step comes from (seed, step) or (seed, epoch, image), so a run that was cut off repeats the
 /// steps since its last checkpoint as they were. Where a step cannot be taken, on whichever rank, what was learnt
-/// before it is saved, and the Error says why. `should_stop` is asked after each step, and answers alike on all ranks;
-/// where it says so, the step is saved and an Error says how to go on.
+/// before it is saved, and the Error says why; with the optimizer in shards, only where all ranks are still there.
+/// `should_stop` is asked after each step, and answers alike on all ranks;
+/// where it says so, the step is saved, and Stopped (base/stopped.h) is thrown.
 void train(TrainingTask& task, Loader& loader, const Plan& plan, const TrainOptions& options,
            const RankOptions& rank_options, Run& run, Distributed& distributed, const std::optional<Checkpoint>& state,
            const std::function<bool()>& should_stop);

@@ -170,10 +170,4 @@ void AdamW::set_state(const std::map<std::string, torch::Tensor>& state) {
   }
 }
 
-int64_t AdamW::state_bytes() const {
-  int64_t bytes = 0;
-  for (const auto& [name, value] : own_state()) bytes += static_cast<int64_t>(value.nbytes());
-  return bytes;
-}
-
 }  // namespace beit

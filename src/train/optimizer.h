@@ -53,9 +53,6 @@ class AdamW {
   /// Copies from a whole state what is held here; Error where it is not this model's.
   void set_state(const std::map<std::string, torch::Tensor>& state);
 
-  /// Bytes of state held here.
-  int64_t state_bytes() const;
-
  private:
   struct Parameter {
     std::string name;

@@ -172,8 +172,7 @@ std::string RankWatch::lost_ranks() try {
     if (!shared_->failure.empty()) return shared_->failure;
   }
   const Finding found = search();
-  if (!found.text.empty()) publish(found);
-  return found.text;
+  return found.text.empty() ? "" : publish(found);  // another's, where that came first
 } catch (const std::exception&) {
   const std::lock_guard lock(shared_->mutex);  // known before the store went?
   return shared_->failure.empty() ? fmt::format("{} has ended or cannot be reached", server_) : shared_->failure;
@@ -250,14 +249,14 @@ RankWatch::Finding RankWatch::search() {
   return {};
 }
 
-void RankWatch::publish(const Finding& finding) {
+std::string RankWatch::publish(const Finding& finding) {
   const std::string kept = ask<std::string>([finding](c10d::Store& store) {
     const std::string first = store.compareSet(kFailure, std::string(), finding.text);
     for (const size_t rank : finding.silent) store.set(end_key(rank), std::string("lost"));
     return first;
   });
   const std::lock_guard lock(shared_->mutex);
-  shared_->failure = kept;
+  return shared_->failure = kept;
 }
 
 void RankWatch::tell_failure(const std::string& message) try {

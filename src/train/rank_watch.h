@@ -51,7 +51,8 @@ class RankWatch {
   std::string name(size_t rank) const;
   struct Finding;
   Finding search();
-  void publish(const Finding& finding);
+  /// Tells all, and returns what they hear: the first finding.
+  std::string publish(const Finding& finding);
 
   const int64_t rank_;
   const std::vector<std::string> hosts_;

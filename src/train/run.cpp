@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <string_view>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "io/atomic_file.h"
@@ -89,10 +89,6 @@ bool log_has_epoch(const fs::path& path, int64_t step) {
   }
   return false;
 }
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 }  // namespace
 
@@ -181,23 +177,34 @@ void Run::begin(int64_t step, const nlohmann::ordered_json& first) {
     if (step == 0) fs::remove(path, error);
     require(!error, "{}: expected to remove old weights, got \"{}\"", path.string(), error.message());
   }
+  remove_unfinished(folder_, "model");
   write_file_atomically(log_path(), lines_until(log_path(), step));
   log_.open(log_path(), std::ios::app);
   log(first);
 }
 
-void Run::save_weights(const TensorMap& weights) {
-  if (distributed_.leads()) write_safetensors(weights_path(), weights, metadata_);
+void Run::save_weights(TensorMap weights, const TensorMap& averages) {
+  if (!distributed_.leads()) return;
+  write_safetensors(weights_path(), weights, metadata_);
+  for (const auto& [name, value] : averages) weights.at(name) = value;
+  std::error_code ignored;
+  if (averages.empty()) {
+    fs::remove(ema_path(), ignored);
+  } else {
+    write_safetensors(ema_path(), weights, metadata_);
+  }
 }
 
 void Run::save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept) {
   if (!distributed_.leads()) return;
-  const auto begin = Clock::now();
+  const auto before = Clock::now();
   try {
     finish();
   } catch (const std::exception& error) {
     beit::log().error("{}; the run goes on with the checkpoints that it has", error.what());
   }
+  const double waited_s = seconds_since(before);
+  const auto begin = Clock::now();
   Checkpoint checkpoint{.step = step, .metadata = metadata_};
   int64_t bytes = 0;
   for (const auto& [name, value] : state) {
@@ -206,25 +213,21 @@ void Run::save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept
     bytes += static_cast<int64_t>(value.nbytes());
   }
   const double pause_s = seconds_since(begin);
-  writing_ = std::async(std::launch::async, [this, kept, bytes, pause_s, checkpoint = std::move(checkpoint)] {
+  writing_ = std::async(std::launch::async, [this, kept, bytes, waited_s, pause_s, checkpoint = std::move(checkpoint)] {
     const auto start = Clock::now();
-    auto weights = tensors_under(checkpoint.tensors, "model.");
-    save_weights(weights);
-    if (const auto averages = tensors_under(checkpoint.tensors, "ema."); !averages.empty()) {
-      for (const auto& [name, value] : averages) weights.at(name) = value;
-      write_safetensors(ema_path(), weights, metadata_);
-    }
+    save_weights(tensors_under(checkpoint.tensors, "model."), tensors_under(checkpoint.tensors, "ema."));
     write_checkpoint(folder_, checkpoint, kept);
-    return nlohmann::ordered_json{{"event", "checkpoint"},
-                                  {"step", checkpoint.step},
-                                  {"bytes", bytes},
-                                  {"pause_s", pause_s},
-                                  {"write_s", seconds_since(start)}};
+    return nlohmann::ordered_json{{"event", "checkpoint"}, {"step", checkpoint.step},
+                                  {"bytes", bytes},        {"pause_s", pause_s},
+                                  {"waited_s", waited_s},  {"write_s", seconds_since(start)}};
   });
 }
 
 void Run::finish() {
-  if (writing_.valid()) log(writing_.get());
+  if (!writing_.valid()) return;
+  const auto line = writing_.get();
+  saved_step_ = line.at("step").get<int64_t>();
+  log(line);
 }
 
 void Run::log(const nlohmann::ordered_json& line) {

@@ -41,17 +41,21 @@ class Run {
   /// weights too.
   void begin(int64_t step, const nlohmann::ordered_json& first);
 
-  /// Writes `weights` as model.safetensors.
-  void save_weights(const TensorMap& weights);
+  /// Writes `weights` as model.safetensors, and where there are `averages`, with those in their place as
+  /// model_ema.safetensors; without, an old one is removed.
+  void save_weights(TensorMap weights, const TensorMap& averages);
   bool has_weights() const;  ///< Collective.
 
-  /// Copies the state and writes it in the background: the tensors `model.*` as model.safetensors, with those of
-  /// `ema.*` in their place as model_ema.safetensors, all as a checkpoint. Waits for the writing before it; of one that
-  /// failed the log says why, the older files stay and the run goes on.
+  /// Copies the state and writes it in the background: the tensors `model.*` and `ema.*` as save_weights()
+  /// does, all as a checkpoint. Waits for the writing before it; of one that failed the log says why, the older files
+  /// stay and the run goes on.
   void save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept);
 
   /// Waits for the last save(). Error where it failed.
   void finish();
+
+  /// The step of the last checkpoint that was written; -1 before.
+  int64_t saved_step() const { return saved_step_; }
 
   /// Adds one line to log.jsonl.
   void log(const nlohmann::ordered_json& line);
@@ -79,6 +83,7 @@ class Run {
   Distributed& distributed_;
   std::optional<OutputFolder> held_;  // on the first rank
   std::ofstream log_;
+  int64_t saved_step_ = -1;
   std::future<nlohmann::ordered_json> writing_;  // gives the log's line of it
 };
 

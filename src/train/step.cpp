@@ -91,6 +91,8 @@ StepFigures TrainingStep::take(const Batch& batch, int64_t step, double lr, cons
                                const std::function<std::string()>& names_of) {
   const auto [batches, parts] = cut(batch);
   task_.model().train();
+  const LossScale first_scale = scale_;
+  bool halving = true;  // until it was of no use
   for (int64_t attempt = 0;;) {
     const uint64_t seed = Random(static_cast<uint64_t>(options_.seed), static_cast<uint64_t>(step),
                                  static_cast<uint64_t>(attempt), Purpose::kStep)
@@ -100,15 +102,22 @@ StepFigures TrainingStep::take(const Batch& batch, int64_t step, double lr, cons
       if (options_.clip_grad > 0) {
         optimizer_.scale_grads(std::min(1.0, options_.clip_grad / (figures.grad_norm + 1e-6)));
       }
+      torn_ = true;
       optimizer_.step(lr);
       task_.step_taken();
+      torn_ = false;
       scale_.note_step();
       return figures;
     }
     task_.step_refused();
-    if (std::isfinite(figures.loss) && scale_.halve()) continue;
-    log().warn("step {}: loss {} with gradients of norm {}: refused, nothing is changed", step + 1, figures.loss,
-               figures.grad_norm);
+    if (halving && std::isfinite(figures.loss)) {
+      if (scale_.halve()) continue;
+      halving = false;
+      scale_ = first_scale;
+    }
+    if (distributed_.leads())
+      log().warn("step {}: loss {} with gradients of norm {}: refused, nothing is changed", step + 1, figures.loss,
+                 figures.grad_norm);
     if (++attempt <= options_.retries) continue;
     give_up();
     fail(

@@ -10,7 +10,6 @@
 
 #include "base/config.h"
 #include "train/distributed.h"
-#include "train/ema.h"
 #include "train/gradient_buckets.h"
 #include "train/optimizer.h"
 #include "train/precision.h"
@@ -41,6 +40,9 @@ class TrainingStep {
   StepFigures take(const Batch& batch, int64_t step, double lr, const std::function<void()>& give_up,
                    const std::function<std::string()>& names_of);
 
+  /// Whether an exception came while weights, optimizer and task moved: they belong to no step, and are of no more use.
+  bool torn() const { return torn_; }
+
   /// What a resumed run needs beside weights and optimizer: the loss's scale, in float16.
   TensorMap state() const { return scale_.state(); }
   void set_state(const TensorMap& state) { scale_.set_state(state); }
@@ -57,6 +59,7 @@ class TrainingStep {
   std::optional<torch::ScalarType> reduced_;
   LossScale scale_;
   GradientBuckets buckets_;
+  bool torn_ = false;
 };
 
 }  // namespace beit

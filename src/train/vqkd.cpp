@@ -86,7 +86,8 @@ nlohmann::ordered_json VqkdTask::validate() {
   tokenizer_->eval();
   tokenizer_->quantizer()->reset_usage();
   validate_on(*validation_, [&](const Batch& batch) { tokenizer_->codes(on_device(batch.views[0], device_)); });
-  auto counts_K = tokenizer_->quantizer()->counts().clone();
+  // A copy on the device also where this rank had no image.
+  auto counts_K = tokenizer_->quantizer()->counts().to(device_, torch::kInt64, /*non_blocking=*/false, /*copy=*/true);
   distributed_.sum(counts_K);
   auto line = figures("val_", code_usage(counts_K));
   tokenizer_->train();

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stopped.h"
 #include "cli/interrupt.h"
 #include "cli/runtime.h"
 #include "tests/train/rank_processes.h"
@@ -35,7 +36,7 @@ void rank_work(Distributed& ranks, const std::string& part, const std::function<
   for (int64_t step = 0;; ++step) {
     auto values = torch::tensor({stop() ? 1 : 0});  // one rank's signal stops all
     ranks.sum(values);
-    if (values.item<int>() > 0) fail("stopped and saved");
+    if (values.item<int>() > 0) throw Stopped("stopped and saved");
     if (step == 3) {
       if (ranks.rank() == 0) log().info("at work");
       log().warn("a warning");
@@ -74,9 +75,12 @@ TEST_CASE("launch: what supervise() starts in a test" * doctest::skip()) {
       ranks.tell_failure(error.what());
       throw;
     }
+  } catch (const Stopped& stopped) {
+    fmt::print(stderr, "error: {}\n", stopped.what());
+    end(kInterruptedExit);
   } catch (const Error& error) {
     fmt::print(stderr, "error: {}\n", error.what());
-    end(interrupted() || std::string(error.what()) == "stopped and saved" ? kInterruptedExit : 1);
+    end(1);
   }
   end(0);
 }

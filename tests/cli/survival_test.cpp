@@ -200,7 +200,7 @@ TEST_CASE(
   CHECK(std::chrono::steady_clock::now() - killed_at < std::chrono::seconds(25));
   CHECK(process.code() == 1);
   CAPTURE(text_of(err));
-  CHECK(text_of(err).find("rank 1 was ended by signal 9") != std::string::npos);
+  CHECK(text_of(err).find("rank 1 ended by signal 9") != std::string::npos);
 
   const auto goes_on = start(join(words, {"--output", run.string(), "--ranks", "4"}));
   CAPTURE(goes_on.err);

@@ -167,6 +167,27 @@ TEST_CASE("vqkd: a run's folder holds what others rely on") {
                      read_safetensors(run / "model.safetensors").tensors.at("quantize.embedding.weight")));
 }
 
+TEST_CASE("training: reduced precision follows float32, or is an error where the device has none") {
+  const TemporaryFolder folder;
+  const auto loss_of = [&](const std::string& precision) {
+    const fs::path run = folder.path / precision;
+    const auto ended = run_vqkd(run, {"--steps", "3", "--log-every", "1", "--precision", precision});
+    CAPTURE(ended.err);
+    if (ended.code != 0) {
+      CHECK(failed(ended));
+      CHECK(ended.err.find("use --precision float32") != std::string::npos);
+      return 0.0;
+    }
+    CHECK(log_of(run).front()["precision"] == precision);
+    return figures_of(run)[2]["loss"].get<double>();
+  };
+  const double full = loss_of("float32"), half = loss_of("bf16");
+  CHECK(full > 0);
+  if (half > 0) CHECK(half == doctest::Approx(full).epsilon(0.02));
+  if (half > 0) CHECK(half != full);
+  CHECK(loss_of("fp16") == 0.0);  // no GPU is asked for
+}
+
 TEST_CASE("vqkd: a finished run is left as it is, and --resume never starts anew") {
   const TemporaryFolder folder;
   const fs::path run = folder.path / "run";

@@ -6,8 +6,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/checksum.h"
 #include "data/check.h"
-#include "data/checksum.h"
 #include "data/shard_index.h"
 #include "io/atomic_file.h"
 #include "tests/data/samples.h"

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <set>
 
 #include "base/error.h"
@@ -114,6 +115,19 @@ TEST_CASE("checkpoint: a damaged newest one is an error that names it, not a sil
   CHECK_THROWS_WITH_AS(read_checkpoint(path), doctest::Contains(path.c_str()), Error);
 }
 
+TEST_CASE("checkpoint: one bit of a tensor that changed is an error") {
+  const TemporaryFolder folder;
+  write_checkpoint(folder.path, at_step(1), {1});
+  const auto path = checkpoints(folder.path).front();
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(-1, std::ios::end);
+  const char last = static_cast<char>(file.get() ^ 1);
+  file.seekp(-1, std::ios::end);
+  file.put(last);
+  file.close();
+  CHECK_THROWS_WITH_AS(read_checkpoint(path), doctest::Contains("it is damaged"), Error);
+}
+
 TEST_CASE("checkpoint: a file that is none is an error that names it") {
   const TemporaryFolder folder;
   const auto path = folder.path / "a";
@@ -137,7 +151,8 @@ TEST_CASE("checkpoint: one that cannot be written removes none") {
   bad.tensors["y"] = torch::Tensor();
   CHECK_THROWS_AS(write_checkpoint(folder.path, bad, {1}), Error);
   CHECK(files(folder.path) == Files{"step-00000001.safetensors"});
-  CHECK_THROWS_WITH_AS(write_checkpoint(folder.path, at_step(-1), {1}), doctest::Contains("expected step >= 0"), Error);
+  CHECK_THROWS_WITH_AS(write_checkpoint(folder.path, at_step(-1), {1}),
+                       doctest::Contains("expected a step of at least 0"), Error);
   CHECK_THROWS_WITH_AS(write_checkpoint(folder.path, at_step(1), {0}), doctest::Contains("keep at least one"), Error);
   put_file(folder.path / "file", "x");
   CHECK_THROWS_WITH_AS(write_checkpoint(folder.path / "file", at_step(1), {1}),
