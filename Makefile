@@ -3,7 +3,7 @@
 #   make demo           set-up, build, and the main job on real images (about 10 minutes)
 #   make demo-targets   the paper's comparison of targets in small (up to 40 minutes)
 #   make test           set-up, build, all tests
-#   make soak           runs that are killed over and over, and ranks that are (about 20 minutes)
+#   make soak           runs that are killed over and over, and ranks that are (about 10 minutes)
 #   make setup build bench asan fuzz format tidy docs install setup-python clean
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,

@@ -59,7 +59,7 @@ def memory_table(tokenizer, data, folder):
     for name, words in MEMORY.items():
         run = folder / "memory"
         threads = [] if "--ranks" not in words else ["--threads", 1]
-        beit("pretrain", "--model", "base", "--tokenizer", tokenizer, "--data", data, "--batch-size", 16, "--steps", 3,
+        beit("pretrain", "--model", "base", "--tokenizer", tokenizer, "--data", data, "--batch-size", 16, "--steps", 2,
              "--log-every", 1, "--warmup-epochs", 0, "--device", "cpu", "--events-every", -1, "--output", run, *threads,
              *words)
         lines = [json.loads(line) for line in open(run / "log.jsonl")]

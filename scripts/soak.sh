@@ -4,7 +4,7 @@
 set -euo pipefail
 build=$1
 kills=${KILLS:-100}
-rounds=${ROUNDS:-10}
+rounds=${ROUNDS:-3}
 
 echo "soak: $kills kills of each training on one rank, $((kills / 4)) of each on two"
 BEIT_KILLS=$kills "$build/tests/beit_tests" --source-file='*/tests/cli/survival_test.cpp' --duration=true

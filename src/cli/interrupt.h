@@ -5,9 +5,9 @@
 
 namespace beit {
 
-/// From now on the first SIGINT or SIGTERM is only noted, and the function that is returned says so; a second one ends
-/// the program as ever. SIGUSR1 is noted however often it comes: a supervisor of ranks hands on by it what came to it,
-/// as a scheduler may have sent the same to all processes at once.
+/// From now on the first SIGINT or SIGTERM is only noted, and the function that is returned says so; one that comes
+/// more than a second later ends the program as ever. SIGUSR1 is noted however often it comes: a supervisor of ranks
+/// hands on by it what came to it, as a scheduler may have sent the same to all processes at once.
 std::function<bool()> stop_on_signal();
 
 /// Whether a signal came since then.

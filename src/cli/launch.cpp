@@ -19,7 +19,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/process.h"
 #include "base/stopped.h"
 #include "cli/interrupt.h"
@@ -36,6 +35,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kToSave{
     60};  // that the others get beside what finding out takes, once a rank has failed
+constexpr std::chrono::seconds kWithoutFirst{3};  // likewise, once rank 0 has ended, which alone saves
+constexpr int64_t kRanksPerCore = 4;
 constexpr std::chrono::milliseconds kLookEvery{20};
 constexpr const char* kStarter = "BEIT_STARTER";  // its process id
 
@@ -169,7 +170,7 @@ std::string join(const std::vector<size_t>& ranks) {
 }
 
 /// Says who failed and how. A signal tells more than the exit codes of those that failed for it; those have said why.
-[[noreturn]] void fail_for(const std::vector<Child>& children, std::chrono::seconds patience) {
+[[noreturn]] void fail_for(const std::vector<Child>& children) {
   std::vector<size_t> by_signal, by_code, hung;
   for (size_t rank = 0; rank < children.size(); ++rank) {
     if (children[rank].killed) {
@@ -178,8 +179,7 @@ std::string join(const std::vector<size_t>& ranks) {
       (WIFSIGNALED(*children[rank].status) ? by_signal : by_code).push_back(rank);
     }
   }
-  const std::string and_killed =
-      hung.empty() ? "" : fmt::format("; killed {}, as still at work {} s later", join(hung), patience.count());
+  const std::string and_killed = hung.empty() ? "" : fmt::format("; killed {}, which did not end", join(hung));
   if (!by_signal.empty()) {
     const int signal = WTERMSIG(*children[by_signal[0]].status);
     fail("ranks: {} ended by signal {} ({}){}{}; the same command goes on from the last checkpoint", join(by_signal),
@@ -191,7 +191,7 @@ std::string join(const std::vector<size_t>& ranks) {
 /// Waits for the end of all. What the signals did is noted by interrupted().
 void watch_over(Children& children, std::chrono::seconds patience) {
   bool handed_on = false;
-  std::optional<Clock::time_point> failed_at;  // the first of them
+  std::optional<Clock::time_point> failed_at, first_ended_at;  // the first to fail; rank 0 since then
   while (true) {
     children.look();
     const auto& list = children.list();
@@ -203,10 +203,12 @@ void watch_over(Children& children, std::chrono::seconds patience) {
       children.signal(SIGUSR1);
       handed_on = true;
     }
+    if (failed_at && list.front().status && !first_ended_at) first_ended_at = Clock::now();
+    if (first_ended_at && Clock::now() - *first_ended_at > kWithoutFirst) children.end_all();
     if (failed_at && Clock::now() - *failed_at > patience) children.end_all();
     std::this_thread::sleep_for(kLookEvery);
   }
-  if (failed_at) fail_for(children.list(), patience);
+  if (failed_at) fail_for(children.list());
   if (std::ranges::all_of(children.list(), [](const Child& child) { return *child.status == 0; })) return;
   throw Stopped("ranks: stopped by a signal, as said above");
 }
@@ -221,10 +223,12 @@ bool supervise(const RankOptions& options) {
     return false;
   }
   if (options.ranks == 1) return false;
+  const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+  require(options.ranks <= kRanksPerCore * cores, "ranks: expected at most {} --ranks on {} cores, got {}",
+          kRanksPerCore * cores, cores, options.ranks);
   stop_on_signal();
   const LoopbackStore store;
   Children children(options.ranks, store.port());
-  log().info("{} ranks on this machine", options.ranks);
   watch_over(children, std::chrono::seconds(options.rank_timeout) + Distributed::kLongestSearch + kToSave);
   return true;
 }

@@ -39,9 +39,10 @@ struct Pretrain {
   }
 
   void run() {
-    on_ranks(ranks, runtime, [&](Distributed& distributed, const torch::Device& device, const auto& should_stop) {
-      train_on(distributed, device, should_stop);
-    });
+    on_ranks(ranks, runtime, train,
+             [&](Distributed& distributed, const torch::Device& device, const auto& should_stop) {
+               train_on(distributed, device, should_stop);
+             });
   }
 
   void train_on(Distributed& distributed, const torch::Device& device, const std::function<bool()>& should_stop) {

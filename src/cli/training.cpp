@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/launch.h"
 #include "cli/runtime.h"
+#include "train/step.h"
 
 namespace beit {
 namespace {
@@ -20,10 +21,13 @@ std::string named(const Distributed& distributed, const Error& error) {
 
 }  // namespace
 
-void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const RankWork& work) {
+void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const TrainOptions& train,
+              const RankWork& work) {
+  const auto started = rank_place();
+  check_divides(train, started ? started->ranks : ranks.ranks);  // before there are many who would all say it
   if (supervise(ranks)) return;
   const auto stop = stop_on_signal();
-  const RankPlace place = rank_place().value_or(RankPlace{});
+  const RankPlace place = started.value_or(RankPlace{});
   const torch::Device device = apply(runtime, place);
   std::optional<Distributed> joined;
   if (place.ranks > 1) {

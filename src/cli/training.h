@@ -17,6 +17,7 @@ using RankWork = std::function<void(Distributed& distributed, const torch::Devic
 
 /// Does the work on each rank: in this process where it is alone or one of those that torchrun, srun or mpirun started,
 /// else with --ranks in processes that it starts and watches. What a rank throws the others are told.
-void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const RankWork& work);
+/// Error where a step of `train` does not divide into ranks and parts.
+void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const TrainOptions& train, const RankWork& work);
 
 }  // namespace beit

@@ -71,6 +71,7 @@ std::string trial_config(const Command& command, const fs::path& output, int64_t
     const auto put = [&](const std::vector<std::string>& words) { set(option, words, "plan"); };
     if (option.name == "output" && !shown(option).empty()) put({output.string()});
     if (option.name == "steps" || option.name == "checkpoint-every") put({std::to_string(steps)});
+    if (option.name == "keep-every") put({"0"});  // need not be a multiple of these
     if (option.name == "log-every") put({"1"});
     if (option.name == "resume") put({"auto"});
     if (option.name == "teacher-cache" && !fs::exists(shown(option), ignored)) put({""});

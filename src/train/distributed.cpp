@@ -190,13 +190,11 @@ void Distributed::guard(const std::function<void()>& work) {
 void Distributed::fail_for_lost_rank(const std::string& symptom) {
   lost_ = true;
   if (const std::string lost = joined_->watch->lost_ranks(); !lost.empty()) {
-    fail("ranks: rank {} cannot go on without the others: {}; the same command goes on from the last checkpoint",
-         rank(), lost);
+    fail("ranks: rank {} cannot go on without the others: {}", rank(), lost);
   }
   fail(
       "ranks: expected rank {} to reach all others within {} s, got an error, though all are alive: {}; is a part of "
-      "the "
-      "network cut off?",
+      "the network cut off?",
       rank(), timeout_.count(), symptom);
 }
 

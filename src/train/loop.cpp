@@ -338,6 +338,11 @@ void validate_on(Loader& validation, const std::function<void(const Batch&)>& me
 Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr) {
   TrainOptions checked = options;
   check_ranges(describe(checked), "training");
+  const int64_t save_every = options.checkpoint_every > 0 ? options.checkpoint_every : steps_per_epoch;
+  require(options.keep_every % save_every == 0,
+          "training: expected --keep-every to be a multiple of the {} steps between checkpoints, got {}; change it or "
+          "--checkpoint-every",
+          save_every, options.keep_every);
   const int64_t all = options.epochs * steps_per_epoch;
   return {.steps_per_epoch = steps_per_epoch,
           .last_step = options.steps > 0 ? std::min(options.steps, all) : all,

@@ -37,14 +37,17 @@ std::string value_of(const std::map<std::string, std::string>& metadata, const c
   return found == metadata.end() ? "" : found->second;
 }
 
-/// "codes 16 there, 32 now; depth 2 there, 3 now" of the options that differ and may not; empty without.
-std::string differences(const std::string& there, const std::string& here) {
+/// "codes 16 there, 32 now; depth 2 there, 3 now" of the options that differ, of those that may or of those that may
+/// not; empty without.
+std::string differences(const std::string& there, const std::string& here, bool allowed) {
   const Json before = parsed(there), now = parsed(here);
+  constexpr std::array<std::string_view, 3> kOfNoMatter{"output", "resume", "quiet"};
   if (!before.is_object() || !now.is_object()) return "";
   std::string text;
   for (const auto& [name, value] : now.items()) {
     const auto old = before.find(name);
-    if (old == before.end() || *old == value || may_change(name)) continue;
+    if (old == before.end() || *old == value || may_change(name) != allowed) continue;
+    if (std::ranges::find(kOfNoMatter, name) != kOfNoMatter.end()) continue;
     text += fmt::format("{}{} {} there, {} now", text.empty() ? "" : "; ", name, old->dump(), value.dump());
   }
   return text;
@@ -152,7 +155,11 @@ std::optional<Checkpoint> Run::find_state(const std::string& resume) const {
           "{}: expected no checkpoint later than --resume {}, got {}; leave --resume out to go on from that one, or "
           "choose another --output",
           folder_.string(), resume, later.empty() ? "" : later.back().filename().string());
-  std::string differs = differences(value_of(state->metadata, "config"), value_of(metadata_, "config"));
+  const std::string config = value_of(state->metadata, "config"), config_now = value_of(metadata_, "config");
+  if (const auto changed = differences(config, config_now, /*allowed=*/true); !changed.empty()) {
+    beit::log().info("goes on otherwise: {}", changed);
+  }
+  std::string differs = differences(config, config_now, /*allowed=*/false);
   const std::string images = value_of(state->metadata, "images"), images_now = value_of(metadata_, "images");
   if (!images.empty() && images != images_now) {
     differs += fmt::format("{}images {} there, {} now", differs.empty() ? "" : "; ", images, images_now);

@@ -7,6 +7,14 @@
 #include "base/random.h"
 
 namespace beit {
+void check_divides(const TrainOptions& options, int64_t ranks) {
+  require(
+      options.batch_size % (ranks * options.accumulate) == 0,
+      "training: expected a batch size that {} rank{} of {} part{} divide, got {}; change --batch-size, --accumulate "
+      "or the number of ranks",
+      ranks, ranks == 1 ? "" : "s", options.accumulate, options.accumulate == 1 ? "" : "s", options.batch_size);
+}
+
 TrainingStep::TrainingStep(TrainingTask& task, AdamW& optimizer, const TrainOptions& options, Distributed& distributed)
     : task_(task),
       optimizer_(optimizer),
@@ -16,12 +24,7 @@ TrainingStep::TrainingStep(TrainingTask& task, AdamW& optimizer, const TrainOpti
       reduced_(reduced_type(options.precision, device_)),
       scale_(reduced_),
       buckets_(distributed, task.model()) {
-  const int64_t pieces = distributed.ranks() * options.accumulate;
-  require(options.batch_size % pieces == 0,
-          "training: expected a batch size that {} rank{} of {} part{} divide, got {}; change --batch-size or "
-          "--accumulate",
-          distributed.ranks(), distributed.ranks() == 1 ? "" : "s", options.accumulate,
-          options.accumulate == 1 ? "" : "s", options.batch_size);
+  check_divides(options, distributed.ranks());
 }
 
 // Row i of this rank is sample i * ranks + rank of the step (data/sampler.h).
@@ -122,7 +125,11 @@ StepFigures TrainingStep::take(const Batch& batch, int64_t step, double lr, cons
     give_up();
     fail(
         "training: expected a finite loss and finite gradients at step {}, got {} and {} in {} tries; the steps before "
-        "it are saved: go on with a smaller --lr or with --clip-grad, or look at its images: {}",
+        "it are saved: go on with a smaller --lr or with --clip-grad; where that does not help, from an earlier "
+        "checkpoint "
+        "(--resume PATH --output ANOTHER) or anew (--resume never), as weights may be ruined before numbers are; or "
+        "look "
+        "at its images: {}",
         step + 1, figures.loss, figures.grad_norm, attempt, names_of());
   }
 }

@@ -24,13 +24,16 @@ struct StepFigures {
   double grad_norm = 0;  ///< before clipping
 };
 
+/// Error where a batch does not divide into ranks and parts.
+void check_divides(const TrainOptions& options, int64_t ranks);
+
 /// Collective: every rank makes one and takes the same steps, on its own images. However many ranks there are and
 /// parts (--accumulate), the step is that of the whole batch; all that it draws comes from (seed, step) and a sample's
 /// place in the batch.
 class TrainingStep {
  public:
-  /// All that is handed in must outlive it. Error where a batch does not divide into ranks and parts, and for a
-  /// precision that the device does not have.
+  /// All that is handed in must outlive it. Errors: those of check_divides(), and for a precision that the device does
+  /// not have.
   TrainingStep(TrainingTask& task, AdamW& optimizer, const TrainOptions& options, Distributed& distributed);
 
   /// Takes the step (counted from 0) with this rank's images of the batch, in train(). Where the loss or a gradient is
