@@ -1,9 +1,6 @@
 // Runs that are killed, that cannot write, whose numbers are no longer finite: what was learnt stays, and goes on
 // alike.
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
 #include <chrono>
 #include <csignal>
@@ -16,10 +13,8 @@
 #include "data/dataset.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
-#include "tests/cli/started.h"
+#include "tests/cli/background.h"
 #include "tests/train/small_models.h"
-
-extern char** environ;
 
 namespace beit {
 namespace {
@@ -72,44 +67,6 @@ const Training kTrainings[]{
      4},
 };
 
-/// A `beit` in the background.
-class Process {
- public:
-  explicit Process(const Words& words, const fs::path& err = "/dev/null") {
-    std::vector<std::string> all = join({program().string()}, words);
-    std::vector<char*> arguments;
-    for (auto& word : all) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    posix_spawn_file_actions_t files;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT, 0600);
-    REQUIRE(posix_spawn(&pid_, all[0].c_str(), &files, nullptr, arguments.data(), environ) == 0);
-    posix_spawn_file_actions_destroy(&files);
-  }
-  ~Process() { kill(); }
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-
-  pid_t id() const { return pid_; }
-  bool runs() { return pid_ > 0 && waitpid(pid_, &status_, WNOHANG) == 0; }
-  void kill() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    waitpid(pid_, &status_, 0);
-    pid_ = 0;
-  }
-  /// The exit code, once it has ended by itself.
-  int code() {
-    pid_ = 0;
-    return WIFEXITED(status_) ? WEXITSTATUS(status_) : -1;
-  }
-
- private:
-  pid_t pid_ = 0;
-  int status_ = 0;
-};
-
 /// A checkpoint's name, and how many lines the log has.
 std::string progress_of(const fs::path& run) {
   const auto found = checkpoints(run);
@@ -142,7 +99,7 @@ TEST_CASE("survival: a run killed again and again ends with the weights of one t
     int killed = 0, code = -1;
     for (int starts = 0; starts < 20 * kills && code != 0; ++starts) {
       const auto before = progress_of(run);
-      Process process(join(words, {"--output", run.string()}));
+      Background process(join(words, {"--output", run.string()}));
       const bool at_start = killed < kills && random.uniform() < 0.2;  // before its first step too
       const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
       while (process.runs() && !at_start && progress_of(run) == before) {
@@ -151,12 +108,11 @@ TEST_CASE("survival: a run killed again and again ends with the weights of one t
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(random.integer(0, at_start ? 400 : 60)));
       if (killed < kills && process.runs()) {
-        process.kill();
+        process.signal(SIGKILL);
         ++killed;
         continue;
       }
-      while (process.runs()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      code = process.code();
+      code = process.wait();
     }
     CHECK(code == 0);
     CHECK(killed == kills);
@@ -183,24 +139,20 @@ std::vector<pid_t> children_of(pid_t process) {
 TEST_CASE(
     "survival: ranks of which one is killed end with its name, and the run goes on with another number of ranks") {
   const TemporaryFolder folder;
-  const auto run = folder.path / "run", whole = folder.path / "whole", err = folder.path / "err";
+  const auto run = folder.path / "run", whole = folder.path / "whole";
   const Words words = join(join(kTrainings[1].words(folder.path), kSmall),
                            {"--epochs", "2", "--warmup-epochs", "1", "--checkpoint-every", "3", "--steps", "60"});
   REQUIRE(start(join(words, {"--output", whole.string()})).code == 0);
-  Process process(join(words, {"--output", run.string(), "--ranks", "2", "--rank-timeout", "5"}), err);
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (checkpoints(run).empty() && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  const auto ranks = children_of(process.id());
+  Background process(join(words, {"--output", run.string(), "--ranks", "2", "--rank-timeout", "5"}));
+  process.until([&] { return !checkpoints(run).empty(); });
+  const auto ranks = children_of(process.process());
   REQUIRE(ranks.size() == 2);
   ::kill(ranks[1], SIGKILL);
   const auto killed_at = std::chrono::steady_clock::now();
-  while (process.runs()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  CHECK(process.wait() == 1);
   CHECK(std::chrono::steady_clock::now() - killed_at < std::chrono::seconds(25));
-  CHECK(process.code() == 1);
-  CAPTURE(text_of(err));
-  CHECK(text_of(err).find("rank 1 ended by signal 9") != std::string::npos);
+  CAPTURE(text_of(process.err()));
+  CHECK(text_of(process.err()).find("rank 1 ended by signal 9") != std::string::npos);
 
   const auto goes_on = start(join(words, {"--output", run.string(), "--ranks", "4"}));
   CAPTURE(goes_on.err);
@@ -218,19 +170,14 @@ TEST_CASE(
 
 TEST_CASE("survival: a signal to the ranks' starter saves, and the program says that it can go on") {
   const TemporaryFolder folder;
-  const auto run = folder.path / "run", err = folder.path / "err";
+  const auto run = folder.path / "run";
   const Words words = join(join(kTrainings[0].words(folder.path), kSmall),
                            {"--output", run.string(), "--ranks", "2", "--epochs", "1000", "--min-lr", "0"});
-  Process process(words, err);
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (text_of(run / "log.jsonl").find("\"loss\"") == std::string::npos &&
-         std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  ::kill(process.id(), SIGTERM);
-  while (process.runs()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  CAPTURE(text_of(err));
-  CHECK(process.code() == 75);
+  Background process(words);
+  process.until([&] { return text_of(run / "log.jsonl").find("\"loss\"") != std::string::npos; });
+  process.signal(SIGTERM);
+  CHECK(process.wait() == 75);
+  CAPTURE(text_of(process.err()));
   CHECK(checkpoints(run).size() == 1);
   CHECK(text_of(run / "log.jsonl").find("\"state\":\"stopped\"") != std::string::npos);
 }
