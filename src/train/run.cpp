@@ -190,16 +190,18 @@ void Run::begin(int64_t step, const nlohmann::ordered_json& first) {
   log(first);
 }
 
-void Run::save_weights(TensorMap weights, const TensorMap& averages) {
+void Run::save_weights(const TensorMap& weights, const TensorMap& averages) {
   if (!distributed_.leads()) return;
-  write_safetensors(weights_path(), weights, metadata_);
-  for (const auto& [name, value] : averages) weights.at(name) = value;
+  // The weights last: where they are, so are the averages.
   std::error_code ignored;
   if (averages.empty()) {
     fs::remove(ema_path(), ignored);
   } else {
-    write_safetensors(ema_path(), weights, metadata_);
+    TensorMap averaged = weights;
+    for (const auto& [name, value] : averages) averaged.at(name) = value;
+    write_safetensors(ema_path(), averaged, metadata_);
   }
+  write_safetensors(weights_path(), weights, metadata_);
 }
 
 void Run::save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept) {
@@ -222,8 +224,12 @@ void Run::save(int64_t step, const TensorMap& state, const KeptCheckpoints& kept
   const double pause_s = seconds_since(begin);
   writing_ = std::async(std::launch::async, [this, kept, bytes, waited_s, pause_s, checkpoint = std::move(checkpoint)] {
     const auto start = Clock::now();
+    // Killed between the two, a run has weights newer than its checkpoint, or its first checkpoint without weights;
+    // both are made up for at resumption. Weights without any checkpoint would be another's.
+    const bool is_first = checkpoints(folder_).empty();
+    if (is_first) write_checkpoint(folder_, checkpoint, kept);
     save_weights(tensors_under(checkpoint.tensors, "model."), tensors_under(checkpoint.tensors, "ema."));
-    write_checkpoint(folder_, checkpoint, kept);
+    if (!is_first) write_checkpoint(folder_, checkpoint, kept);
     return nlohmann::ordered_json{{"event", "checkpoint"}, {"step", checkpoint.step},
                                   {"bytes", bytes},        {"pause_s", pause_s},
                                   {"waited_s", waited_s},  {"write_s", seconds_since(start)}};

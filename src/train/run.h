@@ -43,7 +43,7 @@ class Run {
 
   /// Writes `weights` as model.safetensors, and where there are `averages`, with those in their place as
   /// model_ema.safetensors; without, an old one is removed.
-  void save_weights(TensorMap weights, const TensorMap& averages);
+  void save_weights(const TensorMap& weights, const TensorMap& averages);
   bool has_weights() const;  ///< Collective.
 
   /// Copies the state and writes it in the background: the tensors `model.*` and `ema.*` as save_weights()

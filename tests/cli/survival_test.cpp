@@ -114,7 +114,7 @@ TEST_CASE("survival: a run killed again and again ends with the weights of one t
       }
       code = process.wait();
     }
-    CHECK(code == 0);
+    REQUIRE(code == 0);
     CHECK(killed == kills);
     const auto expected = read_checkpoint(checkpoints(whole).front()), got = read_checkpoint(checkpoints(run).front());
     CHECK(expected.step == 90);
