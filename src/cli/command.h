@@ -1,10 +1,13 @@
 // A command of the program: `beit NAME --flags`.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/option.h"
@@ -19,6 +22,12 @@ struct Command {
   /// Where set, the command reads its words by itself: they go here, no option is set.
   std::vector<std::string>* words = nullptr;
 };
+
+/// The value of the command's option of that name, which it has and which is of that type.
+template <class Value>
+const Value& value_of(const Command& command, std::string_view name) {
+  return *std::get<Value*>(std::ranges::find(command.options, name, &Option::name)->value);
+}
 
 /// A command from a type whose members are its options: `OptionList options()` describes them, `void run()` works.
 /// The constructor may set defaults of its own.

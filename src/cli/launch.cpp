@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/process.h"
 #include "base/stopped.h"
@@ -30,8 +31,6 @@ extern char** environ;
 
 namespace beit {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kToSave{
     60};  // that the others get beside what finding out takes, once a rank has failed

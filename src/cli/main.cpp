@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/stopped.h"
+#include "base/text.h"
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -52,9 +53,6 @@ int report(const std::string& message) {
   fmt::print(stderr, "beit: error: {}\n", on_one_line(message));
   return 1;
 }
-
-/// LibTorch's messages go on for pages; the first line says it.
-std::string first_line(const std::string& message) { return message.substr(0, message.find('\n')); }
 
 }  // namespace
 }  // namespace beit

@@ -30,11 +30,6 @@ constexpr std::array<std::string_view, 2> kPlanned{"vqkd", "pretrain"};
 
 bool is_planned(const std::string& name) { return std::ranges::find(kPlanned, name) != kPlanned.end(); }
 
-template <class Value>
-const Value& value_of(const Command& command, std::string_view name) {
-  return *std::get<Value*>(std::ranges::find(command.options, name, &Option::name)->value);
-}
-
 /// What of a run stands in its folder: how far it is, and the bytes of its weights and checkpoints.
 void note_folder(const fs::path& folder, const std::string& resume, Extent& extent) {
   if (folder.empty() || (resume != "auto" && resume != "never")) return;
@@ -44,8 +39,7 @@ void note_folder(const fs::path& folder, const std::string& resume, Extent& exte
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
     if (at->path().extension() == ".safetensors") extent.bytes_there += static_cast<int64_t>(at->file_size(error));
   }
-  const auto step_in = [](const std::string& stem) { return std::stoll(stem.substr(stem.find('-') + 1)); };
-  if (resume == "auto" && !saved.empty()) extent.done = step_in(saved.front().stem().string());
+  if (resume == "auto" && !saved.empty()) extent.done = step_of(saved.front());
 }
 
 /// What takes time or room and is in none of the figures.

@@ -191,18 +191,12 @@ void read_log(const fs::path& path, Trial& trial, int64_t& peak) {
   }
 }
 
-int64_t value_of(const Command& command, std::string_view name) {
-  const auto found = std::ranges::find(command.options, name, &Option::name);
-  return *std::get<int64_t*>(found->value);
-}
-
 }  // namespace
 
 Trial run_trial(const Command& command, int64_t steps) {
   const auto stopped = stop_on_signal();
-  const auto output = std::ranges::find(command.options, "output", &Option::name);
-  const TrialFolder folder(*std::get<std::string*>(output->value));
-  const int64_t limit = value_of(command, "steps"), wanted = kWarmUpSteps + steps;
+  const TrialFolder folder(value_of<std::string>(command, "output"));
+  const int64_t limit = value_of<int64_t>(command, "steps"), wanted = kWarmUpSteps + steps;
   const fs::path config = folder.path() / "trial.toml", run = folder.path() / "run", err = folder.path() / "err";
   std::ofstream(config) << trial_config(command, run, limit > 0 ? std::min(limit, wanted) : wanted);
   const Ended ended = run_child({command.name, "--config", config.string()}, folder.path() / "out", err, stopped);

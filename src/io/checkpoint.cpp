@@ -27,16 +27,20 @@ std::optional<int64_t> parse_step(std::string_view text) {
   return step;
 }
 
+/// What a finished checkpoint's name says; nothing of another file's.
+std::optional<int64_t> step_in(const fs::path& path) {
+  const std::string name = path.filename().string();
+  if (!name.starts_with(kPrefix) || !name.ends_with(kEnding)) return std::nullopt;
+  return parse_step(std::string_view(name).substr(
+      kPrefix.size(), std::max(name.size(), kPrefix.size() + kEnding.size()) - kPrefix.size() - kEnding.size()));
+}
+
 /// Finished checkpoints by step.
 std::map<int64_t, fs::path> list_checkpoints(const fs::path& run_folder) {
   std::map<int64_t, fs::path> found;
   std::error_code missing;
   for (const auto& entry : fs::directory_iterator(checkpoint_folder(run_folder), missing)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kPrefix) || !name.ends_with(kEnding)) continue;
-    const std::string_view digits = std::string_view(name).substr(
-        kPrefix.size(), std::max(name.size(), kPrefix.size() + kEnding.size()) - kPrefix.size() - kEnding.size());
-    if (const auto step = parse_step(digits); step && entry.is_regular_file(missing))
+    if (const auto step = step_in(entry.path()); step && entry.is_regular_file(missing))
       found.emplace(*step, entry.path());
   }
   return found;
@@ -92,6 +96,13 @@ std::vector<fs::path> checkpoints(const fs::path& run_folder) {
   for (const auto& [step, path] : list_checkpoints(run_folder)) newest_first.push_back(path);
   std::reverse(newest_first.begin(), newest_first.end());
   return newest_first;
+}
+
+int64_t step_of(const fs::path& checkpoint) {
+  const auto step = step_in(checkpoint);
+  require(step.has_value(), "{}: expected a checkpoint's name, step-00000123.safetensors, got another",
+          checkpoint.string());
+  return *step;
 }
 
 std::vector<fs::path> checkpoints_after(const fs::path& run_folder, int64_t step) {

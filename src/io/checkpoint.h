@@ -33,6 +33,9 @@ void write_checkpoint(const std::filesystem::path& run_folder, const Checkpoint&
 /// Those of a run, the newest first; none where it has none. Other files in the folder are ignored.
 std::vector<std::filesystem::path> checkpoints(const std::filesystem::path& run_folder);
 
+/// After how many steps a checkpoint of that list was written, as its name says.
+int64_t step_of(const std::filesystem::path& checkpoint);
+
 /// Those of later steps, the oldest first.
 std::vector<std::filesystem::path> checkpoints_after(const std::filesystem::path& run_folder, int64_t step);
 

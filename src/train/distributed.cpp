@@ -8,8 +8,10 @@
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/process.h"
+#include "base/text.h"
 #include "train/process_group.h"
 #include "train/rank_watch.h"
 
@@ -25,9 +27,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using Clock = std::chrono::steady_clock;
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 std::string host_key(size_t rank) { return fmt::format("host/{}", rank); }
 

@@ -17,13 +17,13 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "train/rank_place.h"
 
 namespace beit {
 namespace {
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 /// A file descriptor that is closed at the end, unless it was released to somebody else.
 class Socket {
@@ -159,7 +159,6 @@ c10::intrusive_ptr<c10d::Store> serve_store(const RankPlace& place, std::chrono:
 }
 
 c10::intrusive_ptr<c10d::Store> connect_store(const RankPlace& place, std::chrono::milliseconds timeout) {
-  using Clock = std::chrono::steady_clock;
   // LibTorch's own waiting takes the timeout several times over, and prints. A name may be known later than we start.
   for (const auto start = Clock::now();;) {
     std::string found = "no answer";
