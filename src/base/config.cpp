@@ -265,14 +265,107 @@ OptionList describe(AugmentOptions& o) {
   };
 }
 
+OptionList describe(MixOptions& o) {
+  return {
+      {.name = "mixup", .value = &o.mixup, .help = "alpha of Beta(alpha, alpha); 0: none", .range = kFrom0},
+      {.name = "cutmix", .value = &o.cutmix, .help = "alpha of Beta(alpha, alpha); 0: none", .range = kFrom0},
+      {.name = "mix-probability",
+       .value = &o.mix_probability,
+       .help = "that a batch is mixed",
+       .range = {.least = 0, .most = 1}},
+      {.name = "cutmix-probability",
+       .value = &o.cutmix_probability,
+       .help = "that a mixed batch is mixed by cutmix, where mixup is on too",
+       .range = {.least = 0, .most = 1}},
+      {.name = "label-smoothing",
+       .value = &o.label_smoothing,
+       .help = "share of a target that is spread over all classes",
+       .range = kShare},
+  };
+}
+
+OptionList describe(StartOptions& o) {
+  return {
+      {.name = "weights",
+       .value = &o.weights,
+       .help = "weights of BEiT v2, ours or published, or run folder, whose backbone is the start; none: from scratch",
+       .value_name = "FILE|RUN"},
+      {.name = "layer-decay",
+       .value = &o.layer_decay,
+       .help = "learning rate of a block over that of the next; 1: the same for all",
+       .range = {.least = 0, .most = 1, .without_least = true}},
+      {.name = "layer-scale",
+       .value = &o.layer_scale,
+       .help = "initial value, where there are no --weights; 0: none",
+       .range = kFrom0},
+  };
+}
+
+OptionList describe(SegmenterChoice& o) {
+  return {
+      {.name = "channels",
+       .value = &o.channels,
+       .help = "of the UPerNet head; 0: the backbone's width",
+       .range = {.least = 0, .most = 65536}},
+      {.name = "auxiliary-channels",
+       .value = &o.auxiliary_channels,
+       .help = "of the auxiliary head",
+       .range = {.least = 1, .most = 65536}},
+      {.name = "auxiliary-weight", .value = &o.auxiliary_weight, .help = "of the auxiliary loss", .range = kFrom0},
+      {.name = "head-dropout",
+       .value = &o.dropout,
+       .help = "share of the heads' channels that is left out in training",
+       .range = kShare},
+  };
+}
+
+OptionList describe(LabelOptions& o) {
+  return {
+      {.name = "labels",
+       .value = &o.labels,
+       .help = "folder of label maps (PNG), named as the images of --data; again for each --data"},
+      {.name = "val-labels", .value = &o.val_labels, .help = "the same for --val-data"},
+      {.name = "classes",
+       .value = &o.classes,
+       .help = "file with the classes' names, one a line, from 0 on; or their number",
+       .value_name = "FILE|N"},
+      {.name = "reduce-zero-label",
+       .value = &o.reduce_zero_label,
+       .help = "as ADE20K: pixels of label 0 are of no class, the other labels are one less"},
+      {.name = "ignore-label",
+       .value = &o.ignore_label,
+       .help = "pixels of this label, after the reduction, are of no class, as those of 255",
+       .range = {.least = 0, .most = 255}},
+  };
+}
+
+OptionList describe(WindowOptions& o) {
+  return {
+      {.name = "long-side",
+       .value = &o.long_side,
+       .help = "pixels; images are scaled to fit into --long-side and --short-side",
+       .range = {.least = 1, .most = 65536}},
+      {.name = "short-side", .value = &o.short_side, .help = "pixels", .range = {.least = 1, .most = 65536}},
+      {.name = "stride",
+       .value = &o.stride,
+       .help = "pixels between two windows of the model's image size; 0: the whole image at once",
+       .range = kSide},
+      {.name = "flip", .value = &o.flip, .help = "the mean of an image's and its mirror image's scores"},
+      {.name = "scale",
+       .value = &o.scales,
+       .help = "times both sides; again for several, of whose scores the mean is taken; none: 1",
+       .value_name = "X"},
+  };
+}
+
 OptionList describe(TrainOptions& o) {
   return {
       {.name = "output", .value = &o.output, .help = "run folder, created if need be", .value_name = "RUN"},
       {.name = "seed", .value = &o.seed, .help = "of everything random", .range = kFrom0},
       {.name = "epochs",
        .value = &o.epochs,
-       .help = "passes over the data; the schedule's length",
-       .range = {.least = 1, .most = 1e6}},
+       .help = "passes over the data; the schedule's length. 0: as many as --steps takes",
+       .range = {.least = 0, .most = 1e6}},
       {.name = "steps",
        .value = &o.steps,
        .help = "stop after so many optimizer steps; 0: after all epochs",
@@ -283,10 +376,18 @@ OptionList describe(TrainOptions& o) {
        .range = {.least = 1, .most = 1e6}},
       {.name = "lr", .value = &o.lr, .help = "highest learning rate", .range = {.least = 0, .without_least = true}},
       {.name = "min-lr", .value = &o.min_lr, .help = "learning rate at the end", .range = kFrom0},
+      {.name = "lr-schedule",
+       .value = &o.lr_schedule,
+       .help = "how the learning rate falls after the warm-up: half a cosine; or linearly, the warm-up within the fall",
+       .choices = {"cosine", "linear"}},
       {.name = "warmup-epochs",
        .value = &o.warmup_epochs,
        .help = "epochs over which the learning rate rises",
        .range = {.least = 0, .most = 1e6}},
+      {.name = "warmup-steps",
+       .value = &o.warmup_steps,
+       .help = "the same in steps; 0: --warmup-epochs",
+       .range = kFrom0},
       {.name = "weight-decay", .value = &o.weight_decay, .help = "of AdamW", .range = kFrom0},
       {.name = "beta1", .value = &o.beta1, .help = "of AdamW", .range = kShare},
       {.name = "beta2", .value = &o.beta2, .help = "of AdamW", .range = kShare},

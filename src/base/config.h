@@ -97,16 +97,65 @@ struct AugmentOptions {
 };
 OptionList describe(AugmentOptions&);
 
+/// What mixes a batch, and how hard its targets are.
+struct MixOptions {
+  double mixup = 0.8;               ///< alpha; 0: none
+  double cutmix = 1.0;              ///< alpha; 0: none
+  double mix_probability = 1.0;     ///< that a batch is mixed
+  double cutmix_probability = 0.5;  ///< of cutmix, where both are on
+  double label_smoothing = 0.1;
+};
+OptionList describe(MixOptions&);
+
+/// The trained backbone under a new head.
+struct StartOptions {
+  std::string weights = {};   ///< file or run folder; none: initial values
+  double layer_decay = 0.65;  ///< the learning rate of each block over that of the next
+  double layer_scale = 0.1;   ///< initial value where there are no weights; 0: none
+};
+OptionList describe(StartOptions&);
+
+/// The heads of segmentation.
+struct SegmenterChoice {
+  int64_t channels = 0;  ///< of UPerNet; 0: the backbone's width
+  int64_t auxiliary_channels = 256;
+  double auxiliary_weight = 0.4;
+  double dropout = 0.1;  ///< of both heads' channels, before their last layer
+};
+OptionList describe(SegmenterChoice&);
+
+/// The label maps beside images.
+struct LabelOptions {
+  std::vector<std::string> labels = {};      ///< a folder for each of `data`
+  std::vector<std::string> val_labels = {};  ///< a folder for each of `val_data`
+  std::string classes = {};                  ///< file of names, one a line, or their number
+  bool reduce_zero_label = false;            ///< 0 is ignored, the others are one less
+  int64_t ignore_label = 255;                ///< beside 255, after the reduction
+};
+OptionList describe(LabelOptions&);
+
+/// How large images are segmented.
+struct WindowOptions {
+  int64_t long_side = 2048;  ///< pixels; images are scaled to fit into both
+  int64_t short_side = 512;
+  int64_t stride = 341;                  ///< pixels between two windows of the model's size; 0: the whole image at once
+  bool flip = false;                     ///< the mean with the mirror image
+  std::vector<std::string> scales = {};  ///< of the sides; the mean over all; none: 1
+};
+OptionList describe(WindowOptions&);
+
 /// How long and how fast to train.
 struct TrainOptions {
   std::string output = {};  ///< run folder
   int64_t seed = 0;
-  int64_t epochs = 100;
+  int64_t epochs = 100;      ///< 0: as many as `steps` take
   int64_t steps = 0;         ///< stop after so many steps; 0: after all epochs
   int64_t batch_size = 256;  ///< images of all ranks together
   double lr = 1.5e-3;
   double min_lr = 1e-5;
+  std::string lr_schedule = "cosine";  ///< or linear
   int64_t warmup_epochs = 10;
+  int64_t warmup_steps = 0;  ///< in place of warmup_epochs; 0: those
   double weight_decay = 0.05;
   double beta1 = 0.9, beta2 = 0.98;
   double clip_grad = 0.0;             ///< largest norm of all gradients; 0: not clipped

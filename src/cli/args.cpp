@@ -166,7 +166,9 @@ Request parse(const Command& command, const std::vector<Command>& commands, cons
 const Command& find_command(const std::vector<Command>& commands, const std::vector<std::string>& words) {
   const std::string& word = words.at(0);
   const auto group = commands_of(commands, word);
-  const std::string name = group.empty() || words.size() == 1 ? word : word + ' ' + words[1];
+  // Of a command that is also a group's name (`segment`, `segment test`), what starts with a dash is a flag.
+  const bool alone = group.empty() || words.size() == 1 || words[1].starts_with('-');
+  const std::string name = alone ? word : word + ' ' + words[1];
   const auto found = std::ranges::find(commands, name, &Command::name);
   if (found != commands.end()) return *found;
   if (!group.empty()) {

@@ -40,7 +40,7 @@ int64_t checkpoints_kept(int64_t written, int64_t every, const Extent& extent) {
 
 Needs needs_of(const Trial& trial, const Extent& extent) {
   Needs needs;
-  const int64_t all = extent.epochs * trial.steps_per_epoch;
+  const int64_t all = extent.epochs > 0 ? extent.epochs * trial.steps_per_epoch : extent.step_limit;
   needs.steps = extent.step_limit > 0 ? std::min(extent.step_limit, all) : all;
   needs.steps_left = std::max<int64_t>(0, needs.steps - extent.done);
   const int64_t every = extent.checkpoint_every > 0 ? extent.checkpoint_every : trial.steps_per_epoch;

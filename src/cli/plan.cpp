@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::string_view, 2> kPlanned{"vqkd", "pretrain"};
+constexpr std::array<std::string_view, 4> kPlanned{"vqkd", "pretrain", "finetune", "segment"};
 
 bool is_planned(const std::string& name) { return std::ranges::find(kPlanned, name) != kPlanned.end(); }
 
@@ -136,8 +136,8 @@ struct PlanCommand {
     for (const Setting& setting : read_settings(config)) {
       if (is_planned(setting.section)) found.insert(setting.section);
     }
-    require(found.size() == 1, "{}: expected a section [vqkd] or [pretrain], got {}; say which by --section", config,
-            found.empty() ? "neither" : "both");
+    require(found.size() == 1, "{}: expected one section of [{}], got {}; say which by --section", config,
+            fmt::join(kPlanned, "], ["), found.empty() ? "none" : "several");
     section = *found.begin();
   }
 

@@ -40,7 +40,7 @@ std::string readable(const Json& line) {
   return text;
 }
 
-void warn_of_rising(const CosineSchedule& lr) {
+void warn_of_rising(const Schedule& lr) {
   if (lr.warmup_steps >= lr.steps) {
     log().warn("the learning rate rises to the end, as all epochs are warm-up; see --warmup-epochs");
   } else if (lr.last > lr.peak) {
@@ -82,7 +82,11 @@ class Training {
         sharded_(rank_options.shard_optimizer && distributed.ranks() > 1),
         run_(run),
         distributed_(distributed),
-        optimizer_(task.model(), {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay},
+        optimizer_(task.model(),
+                   {.beta1 = options.beta1,
+                    .beta2 = options.beta2,
+                    .weight_decay = options.weight_decay,
+                    .layers = task.layer_decay()},
                    rank_options.shard_optimizer ? &distributed : nullptr),
         stepping_(task, optimizer_, options, distributed),
         batches_(loader, task.model().parameters().front().device()) {}
@@ -162,7 +166,7 @@ class Training {
               {"step", step_},
               {"steps", plan_.last_step},
               {"steps_per_epoch", plan_.steps_per_epoch},
-              {"epochs", options_.epochs},
+              {"epochs", plan_.epochs},
               {"batch_size", options_.batch_size},
               {"images", loader_.dataset().size()},
               {"device", device.str()},
@@ -201,7 +205,7 @@ class Training {
     worked_s_ += seconds_since(start);
     progress_->show(step_,
                     fmt::format("{:.0f}% waiting for images, {:.1f} GiB, epoch {}/{}", 100 * waited_s_ / worked_s_,
-                                static_cast<double>(peak_memory(device())) / (1 << 30), epoch + 1, options_.epochs));
+                                static_cast<double>(peak_memory(device())) / (1 << 30), epoch + 1, plan_.epochs));
     return std::move(*batch);
   }
 
@@ -262,7 +266,7 @@ class Training {
     }
     progress_->clear();
     const std::string figures = readable(line);
-    log().info("epoch {}/{}: {}{}{} left", epoch, options_.epochs, figures, figures.empty() ? "" : "; ",
+    log().info("epoch {}/{}: {}{}{} left", epoch, plan_.epochs, figures, figures.empty() ? "" : "; ",
                readable_seconds(progress_->seconds_left(step_)));
   }
 
@@ -343,13 +347,17 @@ Plan plan(const TrainOptions& options, int64_t steps_per_epoch, double peak_lr) 
           "training: expected --keep-every to be a multiple of the {} steps between checkpoints, got {}; change it or "
           "--checkpoint-every",
           save_every, options.keep_every);
-  const int64_t all = options.epochs * steps_per_epoch;
+  require(options.epochs > 0 || options.steps > 0, "training: expected --epochs or --steps, got neither; set one");
+  const int64_t all = options.epochs > 0 ? options.epochs * steps_per_epoch : options.steps;
+  const int64_t warmup = options.warmup_steps > 0 ? options.warmup_steps : options.warmup_epochs * steps_per_epoch;
   return {.steps_per_epoch = steps_per_epoch,
+          .epochs = (all + steps_per_epoch - 1) / steps_per_epoch,
           .last_step = options.steps > 0 ? std::min(options.steps, all) : all,
           .lr = {.peak = peak_lr,
                  .last = options.min_lr,
                  .steps = all,
-                 .warmup_steps = std::min(options.warmup_epochs, options.epochs) * steps_per_epoch}};
+                 .warmup_steps = std::min(warmup, all),
+                 .fall = options.lr_schedule == "linear" ? Fall::kLinear : Fall::kCosine}};
 }
 
 bool finished(const Run& run, const std::optional<Checkpoint>& state, const Plan& plan) {

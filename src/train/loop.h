@@ -26,8 +26,9 @@ void validate_on(Loader& validation, const std::function<void(const Batch&)>& me
 /// How many steps a run has, and which learning rate each.
 struct Plan {
   int64_t steps_per_epoch = 0;
+  int64_t epochs = 0;     ///< of the whole schedule, the last of them maybe not to its end
   int64_t last_step = 0;  ///< where the run stops
-  CosineSchedule lr;      ///< over all epochs
+  Schedule lr;            ///< over all epochs
 };
 
 /// Error for options out of range. `peak_lr` is --lr, scaled where the method scales it.

@@ -138,7 +138,7 @@ LoadedMim load_mim(const std::filesystem::path& path, const LoadOptions& load) {
 
 LoadedClassifier load_classifier(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kClassifier);
-  return {filled(empty_classifier(file), file.tensors, file), file.model};
+  return {filled(empty_classifier(file), file.tensors, file), file.model, file.classes, file.class_names};
 }
 
 LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOptions& load) {

@@ -38,6 +38,8 @@ LoadedMim load_mim(const std::filesystem::path& path, const LoadOptions& options
 struct LoadedClassifier {
   Classifier model = nullptr;
   ModelOptions options;  ///< resolved
+  int64_t classes = 0;
+  std::vector<std::string> class_names = {};  ///< in the order of the logits; empty where the file has none
 };
 LoadedClassifier load_classifier(const std::filesystem::path& path, const LoadOptions& options = {});
 

@@ -293,6 +293,19 @@ void derive_pretrained(NetworkFile& file, const Stated& stated) {
   }
 }
 
+constexpr const char* kClasses = "classes";
+
+std::vector<std::string> class_names_of(const TensorFile& given, int64_t classes, const std::string& where) {
+  const auto text = given.metadata.find(kClasses);
+  if (text == given.metadata.end()) return {};
+  const auto json = nlohmann::json::parse(text->second, nullptr, /*allow_exceptions=*/false);
+  require(json.is_array() && std::ranges::all_of(json, [](const auto& name) { return name.is_string(); }) &&
+              std::ssize(json) == classes,
+          "{}: expected the names of {} classes as a JSON array, got {:.60}; the file is damaged", where, classes,
+          printable(text->second));
+  return json.get<std::vector<std::string>>();
+}
+
 void derive_classifier(NetworkFile& file) {
   const Shapes shapes(file.tensors, file.path);
   file.classes = shapes.get("head.weight", 2).size(0);
@@ -346,6 +359,10 @@ std::string_view NetworkFile::prefix() const {
   return network == Network::kTokenizer ? "encoder." : network == Network::kSegmenter ? "backbone." : "";
 }
 
+std::pair<std::string, std::string> class_metadata(const std::vector<std::string>& names) {
+  return {kClasses, nlohmann::json(names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+}
+
 NetworkFile open_network(const std::filesystem::path& path, const LoadOptions& options) {
   return as_network(read_weights(path), path.string(), options);
 }
@@ -374,6 +391,7 @@ NetworkFile as_network(const TensorFile& given, std::string path, const LoadOpti
   if (file.network == Network::kTokenizer) derive_tokenizer(file, stated, options);
   if (file.network == Network::kPretrained) derive_pretrained(file, stated);
   if (file.network == Network::kClassifier) derive_classifier(file);
+  if (file.classes > 0) file.class_names = class_names_of(given, file.classes, file.path);
   return file;
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/config.h"
@@ -51,8 +52,9 @@ struct NetworkFile {
   // Of kPretrained:
   MimChoice mim;
   int64_t codes = 0;
-  // Of kClassifier:
+  // Of kClassifier and kSegmenter:
   int64_t classes = 0;
+  std::vector<std::string> class_names;  ///< in the order of the outputs; empty where the file has none
 
   /// Before the names of the encoder or backbone: "", "encoder." or "backbone.".
   std::string_view prefix() const;
@@ -70,6 +72,9 @@ LibraryConfig library_config(const TensorFile& file, std::string_view where);
 
 /// What neither a teacher's tensors nor its configuration tell, for people.
 std::vector<std::string> assumed_of_teacher(Network network, const LibraryConfig& config);
+
+/// The entry of a file's metadata that names the classes, in the order of the outputs.
+std::pair<std::string, std::string> class_metadata(const std::vector<std::string>& names);
 
 /// Reads any file that read_weights() knows. With `options.image_size`, position embeddings and bias tables are resized
 /// to that size. Error, which names the file: damaged; parts of a network that do not fit together; a configuration

@@ -8,9 +8,9 @@
 namespace beit {
 namespace {
 
-std::string_view without_tower(std::string_view name) {
-  for (const std::string_view tower : {"encoder.", "decoder."}) {
-    if (name.starts_with(tower)) return name.substr(tower.size());
+std::string_view without(std::initializer_list<std::string_view> prefixes, std::string_view name) {
+  for (const std::string_view prefix : prefixes) {
+    if (name.starts_with(prefix)) return name.substr(prefix.size());
   }
   return name;
 }
@@ -18,11 +18,12 @@ std::string_view without_tower(std::string_view name) {
 }  // namespace
 
 bool decays(const std::string& name, const torch::Tensor& parameter) {
-  const auto own = without_tower(name);
+  const auto own = without({"encoder.", "decoder."}, name);
   return parameter.dim() > 1 && !own.ends_with(".bias") && own != "pos_embed" && own != "cls_token";
 }
 
-int64_t layer_of(const std::string& name, int64_t depth) {
+int64_t layer_of(const std::string& full_name, int64_t depth) {
+  const auto name = without({"backbone."}, full_name);
   if (name == "cls_token" || name == "mask_token" || name == "pos_embed" || name.starts_with("patch_embed.")) return 0;
   constexpr std::string_view kBlocks = "blocks.";
   if (!name.starts_with(kBlocks)) return depth + 1;
@@ -38,8 +39,8 @@ AdamW::AdamW(const torch::nn::Module& model, const AdamWOptions& options, Distri
     const torch::Tensor& value = item.value();
     if (!value.requires_grad()) continue;
     const int64_t layers_above =
-        options.layer_decay == 1.0 ? 0 : options.depth + 1 - layer_of(item.key(), options.depth);
-    const double lr_scale = std::pow(options.layer_decay, static_cast<double>(layers_above));
+        options.layers.rate == 1.0 ? 0 : options.layers.depth + 1 - layer_of(item.key(), options.layers.depth);
+    const double lr_scale = std::pow(options.layers.rate, static_cast<double>(layers_above));
     const double weight_decay = decays(item.key(), value) ? options.weight_decay : 0.0;
     auto group = std::ranges::find_if(
         groups_, [&](const Group& g) { return g.lr_scale == lr_scale && g.weight_decay == weight_decay; });

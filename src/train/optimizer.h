@@ -11,19 +11,25 @@
 
 namespace beit {
 
+/// The learning rate of layer l is multiplied by rate^(depth + 1 - l).
+struct LayerDecay {
+  double rate = 1.0;
+  int64_t depth = 0;  ///< blocks; needed where the rate is not 1
+};
+
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.98;
   double eps = 1e-8;
   double weight_decay = 0.05;
-  double layer_decay = 1.0;  ///< the learning rate of layer l is multiplied by layer_decay^(depth + 1 - l)
-  int64_t depth = 0;         ///< blocks; needed where layer_decay is not 1
+  LayerDecay layers = {};
 };
 
 /// Whether a parameter decays: not one-dimensional, no `.bias`, no `pos_embed`, no `cls_token` (with or without
-/// `encoder.` or `decoder.` before the name).
+/// `encoder.` or `decoder.` before the name; behind `backbone.` these two decay, as published).
 bool decays(const std::string& name, const torch::Tensor& parameter);
 
-/// cls_token, mask_token, pos_embed and patch_embed.* are layer 0, block i is layer i + 1, all else depth + 1.
+/// cls_token, mask_token, pos_embed and patch_embed.* are layer 0, block i is layer i + 1, all else depth + 1; with or
+/// without `backbone.` before the name.
 int64_t layer_of(const std::string& name, int64_t depth);
 
 /// Parameters that take part are those which require a gradient. One fused LibTorch kernel for each group.

@@ -19,12 +19,40 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 /// Options that may change while a run goes on: how long, how fast, how often, and where.
-constexpr std::array<std::string_view, 30> kMayChange{
-    "output",      "epochs",      "steps",   "lr",       "min-lr",        "warmup-epochs",    "weight-decay",
-    "beta1",       "beta2",       "workers", "threads",  "device",        "checkpoint-every", "keep-checkpoints",
-    "clip-grad",   "log-every",   "quiet",   "val-data", "teacher-cache", "val-every",        "resume",
-    "max-damaged", "keep-every",  "retries", "ranks",    "rank-timeout",  "shard-optimizer",  "accumulate",
-    "recompute",   "events-every"};
+constexpr std::array<std::string_view, 34> kMayChange{"output",
+                                                      "epochs",
+                                                      "steps",
+                                                      "lr",
+                                                      "min-lr",
+                                                      "warmup-epochs",
+                                                      "weight-decay",
+                                                      "beta1",
+                                                      "beta2",
+                                                      "workers",
+                                                      "threads",
+                                                      "device",
+                                                      "checkpoint-every",
+                                                      "keep-checkpoints",
+                                                      "clip-grad",
+                                                      "log-every",
+                                                      "quiet",
+                                                      "val-data",
+                                                      "teacher-cache",
+                                                      "val-every",
+                                                      "resume",
+                                                      "max-damaged",
+                                                      "keep-every",
+                                                      "retries",
+                                                      "ranks",
+                                                      "rank-timeout",
+                                                      "shard-optimizer",
+                                                      "accumulate",
+                                                      "recompute",
+                                                      "events-every",
+                                                      "lr-schedule",
+                                                      "warmup-steps",
+                                                      "val-labels",
+                                                      "layer-decay"};
 
 bool may_change(std::string_view option) {
   return std::find(kMayChange.begin(), kMayChange.end(), option) != kMayChange.end();

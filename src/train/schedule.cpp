@@ -5,13 +5,27 @@
 
 namespace beit {
 
-double CosineSchedule::at(int64_t step) const {
+namespace {
+
+double share(int64_t part, int64_t all) { return static_cast<double>(part) / static_cast<double>(all); }
+
+double cosine(const Schedule& s, int64_t step) {
+  if (step < s.warmup_steps) return s.warmup_steps == 1 ? 0.0 : s.peak * share(step, s.warmup_steps - 1);
+  const double done = share(step - s.warmup_steps, s.steps - s.warmup_steps);
+  return s.last + 0.5 * (s.peak - s.last) * (1.0 + std::cos(std::numbers::pi * done));
+}
+
+double linear(const Schedule& s, int64_t step) {
+  constexpr double kFirst = 1e-6;  // of the warm-up, as mmcv has it
+  const double lr = s.last + (s.peak - s.last) * (1.0 - share(step, s.steps));
+  return step < s.warmup_steps ? lr * (1.0 - (1.0 - share(step, s.warmup_steps)) * (1.0 - kFirst)) : lr;
+}
+
+}  // namespace
+
+double Schedule::at(int64_t step) const {
   if (step >= steps) return last;
-  if (step < warmup_steps) {
-    return warmup_steps == 1 ? 0.0 : peak * static_cast<double>(step) / static_cast<double>(warmup_steps - 1);
-  }
-  const double done = static_cast<double>(step - warmup_steps) / static_cast<double>(steps - warmup_steps);
-  return last + 0.5 * (peak - last) * (1.0 + std::cos(std::numbers::pi * done));
+  return fall == Fall::kCosine ? cosine(*this, step) : linear(*this, step);
 }
 
 }  // namespace beit

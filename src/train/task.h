@@ -12,6 +12,7 @@
 #include "data/loader.h"
 #include "io/safetensors.h"
 #include "train/events.h"
+#include "train/optimizer.h"
 
 namespace beit {
 
@@ -26,6 +27,7 @@ class TrainingTask {
   virtual ~TrainingTask() = default;
 
   virtual torch::nn::Module& model() = 0;
+  virtual LayerDecay layer_decay() const { return {}; }
 
   /// Before the passes of a step, in train(): all that they will see. Called again where the step is tried again.
   virtual void begin_step(const std::vector<Batch>& /*batches*/, const std::vector<StepPart>& /*parts*/) {}

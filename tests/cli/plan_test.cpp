@@ -155,9 +155,9 @@ TEST_CASE("plan: the section is the one that the file has") {
   const TemporaryFolder root;
   const auto config = root.path / "a.toml";
   std::ofstream(config) << "[vqkd]\nlr = 1\n[pretrain]\nlr = 1\n";
-  CHECK(start({"plan", config.string()}).err.find("got both; say which by --section") != std::string::npos);
+  CHECK(start({"plan", config.string()}).err.find("got several; say which by --section") != std::string::npos);
   std::ofstream(config) << "lr = 1\n";
-  CHECK(start({"plan", config.string()}).err.find("got neither; say which by --section") != std::string::npos);
+  CHECK(start({"plan", config.string()}).err.find("got none; say which by --section") != std::string::npos);
   CHECK(start({"plan", "--help"}).out.find("--trial-steps") != std::string::npos);
   CHECK(start({"help", "plan"}).out.find("CONFIG") != std::string::npos);
 }

@@ -64,7 +64,7 @@ TEST_CASE("optimizer: names of pre-training and of both towers of a tokenizer") 
 
 TEST_CASE("optimizer: steps equal torch::optim::AdamW's, group by group") {
   auto ours = small_classifier(), theirs = small_classifier();
-  AdamW optimizer(*ours, {.beta1 = 0.9, .beta2 = 0.95, .weight_decay = 0.3, .layer_decay = 0.65, .depth = 3});
+  AdamW optimizer(*ours, {.beta1 = 0.9, .beta2 = 0.95, .weight_decay = 0.3, .layers = {.rate = 0.65, .depth = 3}});
   std::vector<torch::optim::OptimizerParamGroup> groups;
   std::vector<double> scales;
   for (const auto& parameter : theirs->named_parameters()) {

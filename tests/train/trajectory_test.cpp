@@ -44,7 +44,7 @@ TEST_CASE("trajectory: two hundred steps of VQ-KD follow PyTorch's loss curve") 
   load_state_dict_strict(*tokenizer, tensors_under(file, "w."), path->string());
   AdamW optimizer(*tokenizer, {.beta1 = 0.9, .beta2 = 0.99, .weight_decay = 1e-4});
   const int64_t steps = file.at("in.rows").size(0);
-  const CosineSchedule lr{.peak = 1e-3, .last = 1e-5, .steps = steps, .warmup_steps = kWarmupSteps};
+  const Schedule lr{.peak = 1e-3, .last = 1e-5, .steps = steps, .warmup_steps = kWarmupSteps};
   std::vector<double> reconstruction, commitment;
   for (int64_t step = 0; step < steps; ++step) {
     const auto images_BCHW = batch(file, step);
@@ -79,7 +79,7 @@ TEST_CASE("trajectory: two hundred steps of pre-training follow PyTorch's loss c
   load_state_dict_strict(*mim, tensors_under(file, "w."), path->string());
   AdamW optimizer(*mim, {.beta1 = 0.9, .beta2 = 0.98, .weight_decay = 0.05});
   const int64_t steps = file.at("in.rows").size(0);
-  const CosineSchedule lr{.peak = 1.5e-3, .last = 1e-5, .steps = steps, .warmup_steps = kWarmupSteps};
+  const Schedule lr{.peak = 1.5e-3, .last = 1e-5, .steps = steps, .warmup_steps = kWarmupSteps};
   std::vector<double> main, cls_pt;
   int64_t clipped = 0;
   for (int64_t step = 0; step < steps; ++step) {
