@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "tests/support.h"
+#include "tests/core/golden.h"
 
 namespace beit {
 namespace {

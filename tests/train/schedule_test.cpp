@@ -1,7 +1,9 @@
 #include "train/schedule.h"
 
+#include "base/error.h"
 #include "tests/core/golden.h"
 #include "tests/support.h"
+#include "train/loop.h"
 
 namespace beit {
 namespace {
