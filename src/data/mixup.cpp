@@ -55,11 +55,21 @@ Mix draw_mix(const MixupOptions& options, const ImageSize& size, Random& random)
   return {.share = 1.0 - pasted, .box = {top, left, height, width}};
 }
 
-MixedBatch mix_batch(const torch::Tensor& images_BCHW, const torch::Tensor& labels_B, int64_t classes, double smoothing,
-                     const Mix& mix) {
+torch::Tensor given_pixels(const torch::Tensor& images_BCHW, const Mix& mix) {
   require(images_BCHW.defined() && images_BCHW.dim() == 4 && images_BCHW.is_floating_point(),
           "mixup: expected float images [B, 3, H, W], got {} dimensions",
           images_BCHW.defined() ? images_BCHW.dim() : 0);
+  const Box& box = mix.box;
+  require(contains({0, 0, images_BCHW.size(2), images_BCHW.size(3)}, box),
+          "mixup: expected a box within {} x {}, got top {} left {} of {} x {}", images_BCHW.size(2),
+          images_BCHW.size(3), box.top, box.left, box.height, box.width);
+  if (box.is_empty()) return images_BCHW;
+  return images_BCHW.narrow(2, box.top, box.height).narrow(3, box.left, box.width);
+}
+
+MixedBatch mix_batch(const torch::Tensor& images_BCHW, const torch::Tensor& labels_B, const Partners& partners,
+                     int64_t classes, double smoothing, const Mix& mix) {
+  const auto own_BCHW = given_pixels(images_BCHW, mix);
   require(labels_B.defined() && labels_B.dim() == 1 && labels_B.size(0) == images_BCHW.size(0) &&
               labels_B.scalar_type() == torch::kInt64,
           "mixup: expected {} int64 labels, one an image, got {}", images_BCHW.size(0),
@@ -67,31 +77,38 @@ MixedBatch mix_batch(const torch::Tensor& images_BCHW, const torch::Tensor& labe
   require(classes >= 1 && smoothing >= 0.0 && smoothing < 1.0 && mix.share >= 0.0 && mix.share <= 1.0,
           "mixup: expected at least one class, a smoothing in [0, 1) and a share in [0, 1], got {}, {} and {}", classes,
           smoothing, mix.share);
-  if (labels_B.is_cpu() && labels_B.numel() > 0) {
-    const auto [least, most] = torch::aminmax(labels_B);
-    require(least.item<int64_t>() >= 0 && most.item<int64_t>() < classes,
-            "mixup: expected labels in [0, {}), got {} to {}; check that the data has no other classes", classes,
-            least.item<int64_t>(), most.item<int64_t>());
-  }
-  const Box& box = mix.box;
-  require(contains({0, 0, images_BCHW.size(2), images_BCHW.size(3)}, box),
-          "mixup: expected a box within {} x {}, got top {} left {} of {} x {}", images_BCHW.size(2),
-          images_BCHW.size(3), box.top, box.left, box.height, box.width);
-
   const double off = smoothing / static_cast<double>(classes);
-  auto targets_BK = torch::full({labels_B.size(0), classes}, off, labels_B.options().dtype(torch::kFloat32));
-  targets_BK.scatter_(1, labels_B.unsqueeze(1), 1.0 - smoothing + off);
-  if (mix.share == 1.0) return {images_BCHW, targets_BK};
-  targets_BK = targets_BK * mix.share + targets_BK.flip(0) * (1.0 - mix.share);
-  if (box.is_empty()) {
-    return {images_BCHW * mix.share + images_BCHW.flip(0).mul_(1.0 - mix.share), targets_BK};
-  }
-  auto mixed_BCHW = images_BCHW.clone();
-  const auto cut = [&box](const torch::Tensor& x_BCHW) {
-    return x_BCHW.narrow(2, box.top, box.height).narrow(3, box.left, box.width);
+  const auto targets = [&](const torch::Tensor& of_B) {
+    if (of_B.is_cpu() && of_B.numel() > 0) {
+      const auto [least, most] = torch::aminmax(of_B);
+      require(least.item<int64_t>() >= 0 && most.item<int64_t>() < classes,
+              "mixup: expected labels in [0, {}), got {} to {}; check that the data has no other classes", classes,
+              least.item<int64_t>(), most.item<int64_t>());
+    }
+    const auto targets_BK = torch::full({of_B.size(0), classes}, off, of_B.options().dtype(torch::kFloat32));
+    return targets_BK.scatter(1, of_B.unsqueeze(1), 1.0 - smoothing + off);
   };
-  cut(mixed_BCHW).copy_(cut(images_BCHW).flip(0));
+  if (mix.share == 1.0) return {images_BCHW, targets(labels_B)};
+  require(partners.pixels_BCHW.defined() && partners.pixels_BCHW.sizes() == own_BCHW.sizes() &&
+              partners.labels_B.defined() && partners.labels_B.sizes() == labels_B.sizes() &&
+              partners.labels_B.scalar_type() == torch::kInt64,
+          "mixup: expected partners with pixels [{}] and as many labels, got others",
+          fmt::join(own_BCHW.sizes(), ", "));
+  const auto targets_BK = targets(labels_B) * mix.share + targets(partners.labels_B) * (1.0 - mix.share);
+  if (mix.box.is_empty()) {
+    return {images_BCHW * mix.share + partners.pixels_BCHW * (1.0 - mix.share), targets_BK};
+  }
+  const auto mixed_BCHW = images_BCHW.clone();
+  given_pixels(mixed_BCHW, mix).copy_(partners.pixels_BCHW);
   return {mixed_BCHW, targets_BK};
+}
+
+MixedBatch mix_batch(const torch::Tensor& images_BCHW, const torch::Tensor& labels_B, int64_t classes, double smoothing,
+                     const Mix& mix) {
+  const auto pixels_BCHW = given_pixels(images_BCHW, mix);
+  require(labels_B.defined() && labels_B.dim() == 1, "mixup: expected labels [B], got {} dimensions",
+          labels_B.defined() ? labels_B.dim() : 0);
+  return mix_batch(images_BCHW, labels_B, {pixels_BCHW.flip(0), labels_B.flip(0)}, classes, smoothing, mix);
 }
 
 }  // namespace beit

@@ -34,9 +34,22 @@ struct MixedBatch {
   torch::Tensor targets_BK;  ///< float32, on the labels' device; each row sums to 1
 };
 
+/// What images are mixed with: row by row what their partners give.
+struct Partners {
+  torch::Tensor pixels_BCHW;  ///< given_pixels() of the partners
+  torch::Tensor labels_B;
+};
+
+/// Of images, what their partners take: the pixels of the box, where there is one, else all.
+torch::Tensor given_pixels(const torch::Tensor& images_BCHW, const Mix& mix);
+
 /// Float images [B, 3, H, W] and their int64 labels [B] in [0, classes) to mixed images and soft targets: `smoothing`
 /// spread evenly over all classes, then mixed by the same share. The images given are left as they are, and returned
-/// where the share is 1. Error for other shapes and labels.
+/// where the share is 1, for which there need be no partners. Error for other shapes and labels.
+MixedBatch mix_batch(const torch::Tensor& images_BCHW, const torch::Tensor& labels_B, const Partners& partners,
+                     int64_t classes, double smoothing, const Mix& mix);
+
+/// The same of a whole batch, whose images are one another's partners.
 MixedBatch mix_batch(const torch::Tensor& images_BCHW, const torch::Tensor& labels_B, int64_t classes, double smoothing,
                      const Mix& mix);
 
