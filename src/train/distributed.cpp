@@ -162,6 +162,23 @@ void Distributed::broadcast(torch::Tensor& tensor, int64_t from) {
   if (whole[0].data_ptr() != tensor.data_ptr()) tensor.copy_(whole[0]);
 }
 
+torch::Tensor Distributed::exchange(const torch::Tensor& tensor, int64_t with) {
+  require(with >= 0 && with < ranks(), "ranks: expected a rank in [0, {}) to exchange with, got {}", ranks(), with);
+  if (!joined_ || tensor.numel() == 0) return tensor;
+  const torch::NoGradGuard no_grad;
+  std::vector<at::Tensor> given = {tensor.detach().contiguous()}, taken = {torch::empty_like(given[0])};
+  guard([&] {
+    if (with == rank()) return;
+    const auto send = [&] { return joined_->group->send(given, static_cast<int>(with), /*tag=*/0); };
+    const auto receive = [&] { return joined_->group->recv(taken, static_cast<int>(with), /*tag=*/0); };
+    // On a GPU one follows the other: where both sent first, both would wait.
+    const auto first = rank() < with ? send() : receive(), second = rank() < with ? receive() : send();
+    first->wait();
+    second->wait();
+  });
+  return with == rank() ? tensor : taken[0];
+}
+
 std::vector<int64_t> Distributed::gather(int64_t value) {
   auto values_R = torch::zeros({ranks()}, torch::kInt64);
   values_R[rank()] = value;

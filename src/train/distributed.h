@@ -51,6 +51,9 @@ class Distributed {
   void sum(torch::Tensor& tensor);
   /// Gives rank `from`'s tensor to all, in place. Collective.
   void broadcast(torch::Tensor& tensor, int64_t from);
+  /// Gives the tensor to rank `with`, and returns that rank's, of the same shape and type; with itself a rank exchanges
+  /// nothing. Every rank calls it, one of each pair with the other. Collective.
+  torch::Tensor exchange(const torch::Tensor& tensor, int64_t with);
   /// Every rank's value, by rank. Collective.
   std::vector<int64_t> gather(int64_t value);
 

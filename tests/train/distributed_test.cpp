@@ -123,6 +123,16 @@ void check_collectives(Distributed& ranks) {
     ranks.broadcast(value, from);
     CHECK(torch::equal(value, torch::full({7}, static_cast<double>(from), torch::kFloat64)));
   }
+  const int64_t peer = size - 1 - ranks.rank();
+  const auto given = torch::arange(6).view({2, 3}).t() + 10 * ranks.rank();  // not contiguous
+  for (const auto type : {torch::kFloat32, torch::kFloat64, torch::kInt64}) {
+    CHECK(torch::equal(ranks.exchange(given.to(type), peer), (given + 10 * (peer - ranks.rank())).to(type)));
+  }
+  const auto large_one = torch::full({3'000'000}, ranks.rank());
+  CHECK(torch::equal(ranks.exchange(large_one, peer), torch::full({3'000'000}, peer)));
+  CHECK(torch::equal(large_one, torch::full({3'000'000}, ranks.rank())));
+  CHECK(ranks.exchange(torch::zeros({0}), peer).numel() == 0);
+
   const auto values = ranks.gather((int64_t{1} << 40) + ranks.rank());
   REQUIRE(values.size() == static_cast<size_t>(size));
   for (int64_t rank = 0; rank < size; ++rank) CHECK(values[static_cast<size_t>(rank)] == (int64_t{1} << 40) + rank);
@@ -212,6 +222,9 @@ TEST_CASE("distributed: one rank of a test" * doctest::skip()) {
         check_gradients(ranks, torch::kFloat32, 1e-6);
       } else if (part == "unused") {
         unused(ranks);
+      } else if (part == "exchanges") {
+        if (ranks.rank() == 1) std::this_thread::sleep_for(seconds(120));
+        ranks.exchange(torch::ones({100}), 1 - ranks.rank());
       } else {
         loop(ranks);
       }
@@ -239,6 +252,8 @@ TEST_CASE("distributed: alone, every collective is the identity") {
   CHECK(torch::equal(values, torch::arange(5)));
   CHECK(alone.gather(7) == std::vector<int64_t>{7});
   CHECK_THROWS_AS(alone.broadcast(values, 1), Error);
+  CHECK(torch::equal(alone.exchange(values, 0), values));
+  CHECK_THROWS_AS(alone.exchange(values, 1), Error);
   CHECK_THROWS_AS(alone.group(), Error);
   torch::nn::Linear model(2, 2);
   GradientBuckets buckets(alone, *model);
@@ -246,7 +261,7 @@ TEST_CASE("distributed: alone, every collective is the identity") {
   CHECK(torch::equal(model->bias.grad(), torch::ones({2})));
 }
 
-TEST_CASE("distributed: sums, broadcasts and gathers over one to four processes") {
+TEST_CASE("distributed: sums, broadcasts, exchanges and gathers over one to four processes") {
   for (const int ranks : {1, 2, 3, 4}) {
     CAPTURE(ranks);
     if (ranks == 1) {
@@ -304,6 +319,11 @@ TEST_CASE("distributed: where a rank hangs the others end after the timeout and 
   group.wait_for_loop();
   for (const size_t rank : {0, 2})
     group.check_error(rank, kBound, {"rank 1 (host ", "at operation ", "hangs or is slow"});
+}
+
+TEST_CASE("distributed: where a rank that another exchanges with hangs, that one ends after the timeout and names it") {
+  Group group("exchanges", 2);
+  group.check_error(0, kBound, {"rank 1 (host ", "at operation ", "hangs or is slow"});
 }
 
 TEST_CASE("distributed: the message of a rank that fails is in the others'") {
