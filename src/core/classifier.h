@@ -1,5 +1,5 @@
 // The backbone with a classification head (paper, section 3.2).
-// Shape letters: B images, T tokens, D width.
+// Shape letters: B images, T tokens, D width, K classes.
 #pragma once
 
 #include <torch/torch.h>
@@ -28,10 +28,17 @@ class ClassifierImpl : public ViTImpl {
   /// Images [B, C, height, width] to logits [B, classes].
   torch::Tensor forward(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
+  Pooling pooling() const { return pooling_; }
+  int64_t classes() const { return head_->options.out_features(); }
+
  private:
   Pooling pooling_;
   torch::nn::Linear head_ = nullptr;
 };
 TORCH_MODULE(Classifier);
+
+/// Mean over images of the cross-entropy of logits [B, K] with targets [B, K], whose rows sum to 1; in float32 at
+/// least.
+torch::Tensor soft_cross_entropy(const torch::Tensor& logits_BK, const torch::Tensor& targets_BK);
 
 }  // namespace beit

@@ -48,6 +48,12 @@ Words pretrain(const fs::path& folder) {
       "2"};
 }
 
+Words finetune(const fs::path& folder) {
+  const auto weights = folder / "pretrained.safetensors";
+  write_small_pretrained(weights);
+  return {"finetune", "--weights", weights.string(), "--drop-path", "0.2", "--random-erasing", "0.5"};
+}
+
 /// A command that trains, and what it wants beside the options of all.
 struct Training {
   const char* name;
@@ -64,6 +70,11 @@ const Training kTrainings[]{
     {"pretrain on two ranks in shards and parts, averaged, with recomputation",
      pretrain,
      {"--ranks", "2", "--shard-optimizer", "--accumulate", "5", "--recompute", "--ema-decay", "0.9"},
+     4},
+    {"finetune", finetune, {}, 1},
+    {"finetune on two ranks in shards and parts, averaged",
+     finetune,
+     {"--ranks", "2", "--shard-optimizer", "--accumulate", "5", "--ema-decay", "0.9"},
      4},
 };
 
@@ -184,15 +195,15 @@ TEST_CASE("survival: a signal to the ranks' starter saves, and the program says 
 
 TEST_CASE("survival: two ranks measure as one does, though a validation set does not divide") {
   const TemporaryFolder folder;
-  const auto val = folder.path / "val";  // 101 of the demo's images
-  fs::create_directories(val);
+  const auto val = folder.path / "val";  // 101 of the demo's images, of one of its classes
+  fs::create_directories(val / "dog");
   const auto images = Dataset::open(std::vector<fs::path>{source_folder() / "demo/data/cifar10-small-test.tar"});
   for (int64_t i = 0; i < 101; ++i) {
     const auto bytes = images.read(i);
-    std::ofstream(val / (std::to_string(i) + ".jpg"), std::ios::binary)
+    std::ofstream(val / "dog" / (std::to_string(i) + ".jpg"), std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   }
-  for (const Training& training : {kTrainings[0], kTrainings[1]}) {
+  for (const Training& training : {kTrainings[0], kTrainings[1], kTrainings[4]}) {
     CAPTURE(training.name);
     std::vector<nlohmann::json> figures;
     for (const char* ranks : {"1", "2", "4"}) {

@@ -32,6 +32,8 @@ TEST_CASE("ranks: the work of one rank" * doctest::skip()) {
     const std::string bits = type == torch::kFloat64 ? "64" : "32";
     SmallMim mim(type), sharded(type);
     SmallVqkd vqkd(type, distributed.for_quantizer());
+    SmallFinetune finetune(type, distributed);
+    keep("finetune" + bits, twenty_steps(finetune, options_of(place->ranks), distributed));
     keep("mim" + bits, twenty_steps(mim, options_of(place->ranks), distributed));
     keep("vqkd" + bits, twenty_steps(vqkd, options_of(place->ranks), distributed));
     keep("sharded" + bits, twenty_steps(sharded, options_of(place->ranks), distributed, /*shard=*/true));
@@ -52,7 +54,8 @@ std::map<std::string, TensorMap> found_by(int ranks) {
   }
   for (auto& process : processes) CHECK_MESSAGE(process.wait() == 0, process.output());
   std::map<std::string, TensorMap> found;
-  for (const std::string name : {"mim64", "mim32", "vqkd64", "vqkd32", "sharded64", "sharded32"}) {
+  for (const std::string name :
+       {"mim64", "mim32", "vqkd64", "vqkd32", "finetune64", "finetune32", "sharded64", "sharded32"}) {
     auto tensors = read_safetensors(folder.path / (name + ".safetensors")).tensors;
     for (auto& [key, value] : tensors) value = value.clone();
     found.emplace(name, std::move(tensors));
@@ -69,6 +72,8 @@ TEST_CASE("ranks: one to four ranks with the same batch take the same steps") {
       const std::string bits = type == torch::kFloat64 ? "64" : "32";
       SmallMim mim(type);
       SmallVqkd vqkd(type, {});
+      SmallFinetune finetune(type, distributed);
+      alone.emplace("finetune" + bits, twenty_steps(finetune, options_of(1), distributed));
       alone.emplace("mim" + bits, twenty_steps(mim, options_of(1), distributed));
       alone.emplace("vqkd" + bits, twenty_steps(vqkd, options_of(1), distributed));
     }

@@ -9,6 +9,7 @@
 
 #include "core/mim.h"
 #include "core/tokenizer.h"
+#include "train/finetune.h"
 #include "train/step.h"
 #include "train/task.h"
 
@@ -104,6 +105,44 @@ class SmallVqkd : public TrainingTask {
  private:
   torch::ScalarType type_;
   Tokenizer model_ = nullptr;
+};
+
+/// Fine-tuning on made-up classes, with mixup and cutmix.
+class SmallFinetune : public TrainingTask {
+ public:
+  SmallFinetune(torch::ScalarType type, Distributed& distributed)
+      : type_(type),
+        model_(network_of(type)),
+        task_(model_, MixOptions{}, 1.0, nullptr, {}, torch::kCPU, distributed) {}
+  torch::nn::Module& model() override { return *model_; }
+  void begin_step(const std::vector<Batch>& batches, const std::vector<StepPart>& parts) override {
+    task_.begin_step(batches, parts);
+  }
+  StepLoss loss(const Batch& batch, const StepPart& part) override { return task_.loss(batch, part); }
+  nlohmann::ordered_json validate() override { return {}; }
+  Batch batch(int64_t step, int64_t rank, int64_t ranks) const {
+    auto generator = generator_of(step);
+    const auto images = torch::rand({kStepImages, 3, 16, 16}, generator);
+    const auto labels_B = torch::randint(5, {kStepImages}, generator, torch::kInt64);
+    const auto part = [&](const torch::Tensor& all) { return rank_rows(all, rank, ranks, type_); };
+    return {{part(images)}, part(torch::arange(kStepImages)), part(labels_B)};
+  }
+
+ private:
+  static Classifier network_of(torch::ScalarType type) {
+    torch::manual_seed(23);
+    ViTOptions vit = kSmallTower;
+    vit.layer_scale = 0.1;
+    vit.absolute_position = false;
+    vit.relative_position = RelPos::kBlock;
+    Classifier model(ClassifierOptions{.vit = vit, .classes = 5, .head_scale = 1});
+    model->to(type);
+    return model;
+  }
+
+  torch::ScalarType type_;
+  Classifier model_;
+  FinetuneTask task_;
 };
 
 /// What twenty steps give: `losses` [20], `gradient.*` and `codes` (VQ-KD: of the next batch, [B, N]) of the first
