@@ -112,7 +112,8 @@ Json hugging_face_config(const NetworkFile& file, bool half) {
               {"torch_dtype", half ? "float16" : "float32"}};
   if (file.network == Network::kClassifier) {
     for (int64_t i = 0; i < file.classes; ++i) {
-      const std::string label = fmt::format("LABEL_{}", i);
+      const std::string label =
+          file.class_names.empty() ? fmt::format("LABEL_{}", i) : file.class_names[static_cast<size_t>(i)];
       config["id2label"][std::to_string(i)] = label;
       config["label2id"][label] = i;
     }
@@ -127,8 +128,10 @@ Exported export_own(const NetworkFile& given) {
   OptionList options = describe(file.model);
   if (file.network == Network::kTokenizer) options = join({options, describe(file.codebook)});
   if (file.network == Network::kPretrained) options = join({options, describe(file.mim)});
-  return {.tensors = file.tensors,
-          .metadata = {{"format", "beit"}, {"command", "convert"}, {"config", to_json(options)}}};
+  Exported exported{.tensors = file.tensors,
+                    .metadata = {{"format", "beit"}, {"command", "convert"}, {"config", to_json(options)}}};
+  if (!file.class_names.empty()) exported.metadata.insert(class_metadata(file.class_names));
+  return exported;
 }
 
 Exported export_reference(const NetworkFile& file) {

@@ -295,9 +295,25 @@ void derive_pretrained(NetworkFile& file, const Stated& stated) {
 
 constexpr const char* kClasses = "classes";
 
+/// Of a Hugging Face folder's config.json; none unless it names each output by more than its number.
+std::vector<std::string> labels_of(const TensorFile& given, int64_t classes) {
+  const auto text = given.metadata.find("config.json");
+  if (text == given.metadata.end()) return {};
+  const auto json = nlohmann::json::parse(text->second, nullptr, /*allow_exceptions=*/false);
+  const auto labels = json.is_object() ? json.find("id2label") : json.end();
+  if (labels == json.end() || !labels->is_object() || std::ssize(*labels) != classes) return {};
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < classes; ++i) {
+    const auto label = labels->find(std::to_string(i));
+    if (label == labels->end() || !label->is_string() || *label == fmt::format("LABEL_{}", i)) return {};
+    names.push_back(label->get<std::string>());
+  }
+  return names;
+}
+
 std::vector<std::string> class_names_of(const TensorFile& given, int64_t classes, const std::string& where) {
   const auto text = given.metadata.find(kClasses);
-  if (text == given.metadata.end()) return {};
+  if (text == given.metadata.end()) return labels_of(given, classes);
   const auto json = nlohmann::json::parse(text->second, nullptr, /*allow_exceptions=*/false);
   require(json.is_array() && std::ranges::all_of(json, [](const auto& name) { return name.is_string(); }) &&
               std::ssize(json) == classes,
