@@ -33,7 +33,7 @@ TEST_CASE("mixup: a share of 1 leaves the images and smooths the targets") {
 
 TEST_CASE("mixup: the middle image of an odd batch is its own partner") {
   const auto images_BCHW = torch::randn({3, 3, 4, 4});
-  const auto batch = mix_batch(images_BCHW, torch::tensor({1, 0, 2}), 3, 0.0, {.share = 0.25});
+  const auto batch = mix_batch(images_BCHW, torch::tensor({1, 0, 2}), 3, 0.0, {.share = 0.25, .box = {}});
   CHECK(torch::allclose(batch.images_BCHW[1], images_BCHW[1]));
   CHECK(torch::allclose(batch.images_BCHW[0], 0.25 * images_BCHW[0] + 0.75 * images_BCHW[2]));
   CHECK(torch::allclose(batch.targets_BK[1], torch::tensor({1.0F, 0.0F, 0.0F})));
@@ -41,7 +41,7 @@ TEST_CASE("mixup: the middle image of an odd batch is its own partner") {
 
 TEST_CASE("mixup: partners from elsewhere mix as those of a whole batch do") {
   const auto images_BCHW = torch::randn({4, 3, 6, 5}), labels_B = torch::tensor({1, 0, 2, 2});
-  for (const Mix& mix : {Mix{.share = 0.3}, Mix{.share = 0.8, .box = {1, 2, 3, 2}}}) {
+  for (const Mix& mix : {Mix{.share = 0.3, .box = {}}, Mix{.share = 0.8, .box = {1, 2, 3, 2}}}) {
     const auto whole = mix_batch(images_BCHW, labels_B, 3, 0.1, mix);
     const auto own = images_BCHW.slice(0, 0, 2), others = images_BCHW.slice(0, 2, 4).flip(0);
     const Partners partners{given_pixels(others, mix), labels_B.slice(0, 2, 4).flip(0)};

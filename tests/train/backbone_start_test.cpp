@@ -22,7 +22,8 @@ struct WithBackbone : torch::nn::Module {
   torch::nn::Linear head;
 };
 
-Classifier started(const std::filesystem::path& path, Pooling pooling, ModelOptions model = {.model = ""}) {
+Classifier started(const std::filesystem::path& path, Pooling pooling,
+                   ModelOptions model = {.model = "", .image_size = 0}) {
   const BackboneStart start = open_start({.weights = path.string()}, model);
   torch::manual_seed(4);
   Classifier network(ClassifierOptions{.vit = start.vit, .classes = 3, .pooling = pooling});
@@ -67,7 +68,7 @@ TEST_CASE("backbone_start: a network with a prefix is filled behind it, and noth
   const TemporaryFolder folder;
   const auto path = folder.path / "model.safetensors";
   MaskedImageModel mim = write_small_pretrained(path);
-  ModelOptions model{.model = "", .drop_path = 0.15};
+  ModelOptions model{.model = "", .image_size = 0, .drop_path = 0.15};
   const BackboneStart start = open_start({.weights = path.string()}, model);
   CHECK(model.width == 16);
   CHECK(model.image_size == 32);
@@ -126,7 +127,8 @@ TEST_CASE("backbone_start: other sizes than the file's, other files and incomple
   write_small_pretrained(path);
   const auto opened = [&](ModelOptions model) { return open_start({.weights = path.string()}, model); };
   CHECK_THROWS_WITH_AS(opened({.model = "large"}), doctest::Contains("expected its width of 16, got 1024"), Error);
-  CHECK_THROWS_WITH_AS(opened({.model = "", .depth = 3}), doctest::Contains("leave out --depth"), Error);
+  CHECK_THROWS_WITH_AS(opened({.model = "", .depth = 3, .image_size = 0}), doctest::Contains("leave out --depth"),
+                       Error);
   CHECK_THROWS_WITH_AS(opened({.model = "", .heads = 4}), doctest::Contains("--heads 4"), Error);
   CHECK_THROWS_WITH_AS(opened({.model = "", .patch_size = 16}), doctest::Contains("leave out --patch-size"), Error);
   CHECK_THROWS_WITH_AS(opened({.model = "", .image_size = 33}), doctest::Contains("multiple of the patch size"), Error);
@@ -139,7 +141,7 @@ TEST_CASE("backbone_start: other sizes than the file's, other files and incomple
   TensorFile file = read_safetensors(path);
   file.tensors.erase("blocks.1.norm2.bias");
   const NetworkFile damaged = as_network(file, "damaged");
-  Classifier network(ClassifierOptions{.vit = opened({.model = ""}).vit, .classes = 3});
+  Classifier network(ClassifierOptions{.vit = opened({.model = "", .image_size = 0}).vit, .classes = 3});
   CHECK_THROWS_WITH_AS(start_from(*network, "", damaged), doctest::Contains("blocks.1.norm2.bias is missing"), Error);
 }
 
