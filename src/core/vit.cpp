@@ -22,7 +22,9 @@ ViTImpl::ViTImpl(const ViTOptions& options, FinalNorm final_norm) : options_(opt
   }
   for (const double rate : drop_path_rates(options.drop_path, options.depth)) blocks_->push_back(Block(options, rate));
   register_module("blocks", blocks_);
-  norm_ = register_module(final_norm == FinalNorm::kTokens ? "norm" : "fc_norm", layer_norm(options.width));
+  if (final_norm != FinalNorm::kNone) {
+    norm_ = register_module(final_norm == FinalNorm::kTokens ? "norm" : "fc_norm", layer_norm(options.width));
+  }
   init({});
 }
 
@@ -63,7 +65,8 @@ torch::Tensor ViTImpl::tokens(const torch::Tensor& images_BCHW, const StepPart& 
 }
 
 torch::Tensor ViTImpl::patch_tokens(const torch::Tensor& images_BCHW, const StepPart& part) {
-  return norm_->forward(tokens(images_BCHW, part).slice(1, 1));
+  const auto x_BND = tokens(images_BCHW, part).slice(1, 1);
+  return norm_.is_empty() ? x_BND : norm_->forward(x_BND);
 }
 
 void ViTImpl::set_recompute(bool on) {

@@ -20,9 +20,11 @@ namespace beit {
 enum class FinalNorm {
   kTokens,   ///< `norm` over all tokens: pre-training
   kPatches,  ///< `fc_norm` over patch tokens or their mean: tokenizer and classifier
+  kNone,     ///< nothing: maps for dense prediction
 };
 
-/// Backbone. Names in files: patch_embed.*, cls_token, pos_embed, rel_pos_bias.*, blocks.N.*, norm.* or fc_norm.*.
+/// Backbone. Names in files: patch_embed.*, cls_token, pos_embed, rel_pos_bias.*, blocks.N.*; norm.*, fc_norm.* or
+/// neither.
 ///
 /// Images may have any size whose sides are multiples of the patch, whatever grid the network was made for: on another
 /// grid position embedding and bias tables are resized in each forward pass (core/regrid.h, core/bias_resize.h), as
@@ -37,7 +39,7 @@ class ViTImpl : public torch::nn::Module {
   /// Tokens after the last block, before the final norm: [B, C, height, width] to [B, T, D].
   torch::Tensor tokens(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
-  /// Patch tokens after the final norm: [B, N, D].
+  /// Patch tokens after the final norm, if there is one: [B, N, D].
   torch::Tensor patch_tokens(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
   /// Tokens [B, T, D] after each of the blocks in `layers` (counted from 1, rising; depth is the last).
@@ -67,7 +69,7 @@ class ViTImpl : public torch::nn::Module {
   torch::Tensor cls_token_, pos_embed_;
   RelPosBias rel_pos_bias_ = nullptr;
   torch::nn::ModuleList blocks_;
-  torch::nn::LayerNorm norm_ = nullptr;  ///< `norm` or `fc_norm`
+  torch::nn::LayerNorm norm_ = nullptr;  ///< `norm`, `fc_norm` or none
 
  private:
   std::deque<OtherGrid> other_grids_;  ///< the latest, newest in front
