@@ -115,13 +115,13 @@ TEST_CASE("batch norm: values far from zero lose nothing over ranks, nor do half
     norms[at]->update_statistics();
   });
   CHECK(difference(torch::cat(outputs), exact_BCHW) < 2e-3);
-  CHECK(torch::cat(halves).scalar_type() == torch::kBFloat16);
+  CHECK((torch::cat(halves).scalar_type() == torch::kBFloat16));
   BatchNorm alone(kChannels);
   const auto half_BCHW = alone->forward(near_BCHW);
   alone->update_statistics();
-  CHECK(half_BCHW.scalar_type() == torch::kBFloat16);
+  CHECK((half_BCHW.scalar_type() == torch::kBFloat16));
   CHECK(difference(torch::cat(halves), half_BCHW) < 0.02);
-  CHECK(buffer(norms[0], "running_var").scalar_type() == torch::kFloat32);
+  CHECK((buffer(norms[0], "running_var").scalar_type() == torch::kFloat32));
   CHECK(difference(buffer(norms[0], "running_var"), buffer(alone, "running_var")) < 1e-6);
   CHECK(difference(buffer(norms[1], "running_mean"), buffer(alone, "running_mean")) < 1e-6);
 }
