@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "data/image.h"
+#include "data/label_map.h"
 
 namespace beit {
 namespace {
@@ -133,6 +134,23 @@ torch::Tensor decode_png_indices(std::span<const uint8_t> bytes, std::string_vie
   auto indices_HW = torch::empty({reader.height(), reader.width()}, torch::kUInt8);
   if (!reader.read_rows(PngRows::kIndices, indices_HW.mutable_data_ptr<uint8_t>(), 1)) fail_damaged(name, reader);
   return indices_HW;
+}
+
+std::vector<uint8_t> encode_png_indices(const torch::Tensor& indices_HW, const std::array<Color, 256>& palette) {
+  require_labels(indices_HW, "png");
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  image.width = static_cast<png_uint_32>(indices_HW.size(1));
+  image.height = static_cast<png_uint_32>(indices_HW.size(0));
+  image.format = PNG_FORMAT_RGB_COLORMAP;
+  image.colormap_entries = static_cast<png_uint_32>(palette.size());
+  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
+  std::vector<uint8_t> bytes(size);
+  require(png_image_write_to_memory(&image, bytes.data(), &size, 0, indices_HW.const_data_ptr<uint8_t>(), 0,
+                                    palette.data()) != 0,
+          "png: expected to encode [{}, {}], got: {}", image.height, image.width, image.message);
+  bytes.resize(size);
+  return bytes;
 }
 
 }  // namespace beit
