@@ -94,6 +94,10 @@ Json network_facts(const NetworkFile& file) {
     }
   } else if (file.network == Network::kClassifier) {
     facts.update({{"classes", file.classes}, {"pooling", file.pooling() == Pooling::kMean ? "mean" : "cls"}});
+  } else if (file.network == Network::kSegmenter) {
+    facts.update({{"classes", file.classes},
+                  {"channels", file.segmenter.channels},
+                  {"auxiliary_channels", file.segmenter.auxiliary_channels}});
   }
   const LoadReport report = mismatches(file);
   for (const auto& [kind, names] :

@@ -75,7 +75,7 @@ std::string trial_config(const Command& command, const fs::path& output, int64_t
     if (option.name == "log-every") put({"1"});
     if (option.name == "resume") put({"auto"});
     if (option.name == "teacher-cache" && !fs::exists(shown(option), ignored)) put({""});
-    if (option.name == "val-data") put({});
+    if (option.name == "val-data" || option.name == "val-labels") put({});
   }
   const std::string text = config_toml(command.name, command.options);
   from_json(command.options, before, "plan");

@@ -73,19 +73,27 @@ Classifier empty_classifier(const NetworkFile& file) {
   return Classifier(ClassifierOptions{.vit = file.vit, .classes = file.classes, .pooling = file.pooling()});
 }
 
+Segmenter empty_segmenter(const NetworkFile& file) {
+  require(file.classes > 0,
+          "{}: expected the heads of UPerNet and its auxiliary FCN, got others; beit has no such network, but its "
+          "backbone can be a start",
+          file.path);
+  return Segmenter(segmenter_options(file.vit, file.segmenter, file.classes));
+}
+
 std::shared_ptr<torch::nn::Module> empty_network(const NetworkFile& file) {
   switch (file.network) {
     case Network::kTokenizer: return empty_tokenizer(file).ptr();
     case Network::kPretrained: return empty_mim(file).ptr();
     case Network::kClassifier: return empty_classifier(file).ptr();
+    case Network::kSegmenter: return empty_segmenter(file).ptr();
     default: return ViT(file.vit, file.final_norm).ptr();
   }
 }
 
 /// What empty_network() takes.
 TensorMap whole_tensors(const NetworkFile& file) {
-  const bool headless = file.network == Network::kBackbone || file.network == Network::kSegmenter;
-  return headless ? backbone_tensors(file) : file.tensors;
+  return file.network == Network::kBackbone ? backbone_tensors(file) : file.tensors;
 }
 
 }  // namespace
@@ -126,6 +134,14 @@ MimOptions mim_options(const ModelOptions& given, const MimChoice& given_choice,
           .shared_head = choice.shared_head};
 }
 
+SegmenterOptions segmenter_options(const ViTOptions& backbone, const SegmenterChoice& choice, int64_t classes) {
+  return {.vit = backbone,
+          .classes = classes,
+          .channels = choice.channels > 0 ? choice.channels : backbone.width,
+          .auxiliary_channels = choice.auxiliary_channels,
+          .dropout = choice.dropout};
+}
+
 LoadedTokenizer load_tokenizer(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kTokenizer);
   return {filled(empty_tokenizer(file), file.tensors, file), file.model, file.codebook};
@@ -139,6 +155,12 @@ LoadedMim load_mim(const std::filesystem::path& path, const LoadOptions& load) {
 LoadedClassifier load_classifier(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kClassifier);
   return {filled(empty_classifier(file), file.tensors, file), file.model, file.classes, file.class_names};
+}
+
+LoadedSegmenter load_segmenter(const std::filesystem::path& path, const LoadOptions& load) {
+  const NetworkFile file = open(path, load, Network::kSegmenter);
+  return {filled(empty_segmenter(file), file.tensors, file), file.model, file.segmenter, file.classes,
+          file.class_names};
 }
 
 LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOptions& load) {

@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "core/classifier.h"
 #include "core/mim.h"
+#include "core/segmenter.h"
 #include "core/tokenizer.h"
 #include "train/network_file.h"
 
@@ -15,6 +16,8 @@ namespace beit {
 /// The decoder is as wide as the encoder. Options are resolved here.
 TokenizerOptions tokenizer_options(const ModelOptions& model, const CodebookOptions& codebook, int64_t target_width);
 MimOptions mim_options(const ModelOptions& model, const MimChoice& choice, int64_t codes);
+/// The pyramid takes the blocks of the published recipe, or those at the same parts of the depth.
+SegmenterOptions segmenter_options(const ViTOptions& backbone, const SegmenterChoice& choice, int64_t classes);
 
 // Of files of ours and published ones (train/network_file.h). Networks come in eval(), on the CPU. The log says what
 // was assumed, and warns of weights that are not finite. Error where a file holds another network, or a tensor is
@@ -42,6 +45,15 @@ struct LoadedClassifier {
   std::vector<std::string> class_names = {};  ///< in the order of the logits; empty where the file has none
 };
 LoadedClassifier load_classifier(const std::filesystem::path& path, const LoadOptions& options = {});
+
+struct LoadedSegmenter {
+  Segmenter model = nullptr;
+  ModelOptions options;    ///< resolved
+  SegmenterChoice choice;  ///< resolved
+  int64_t classes = 0;
+  std::vector<std::string> class_names = {};  ///< as of LoadedClassifier
+};
+LoadedSegmenter load_segmenter(const std::filesystem::path& path, const LoadOptions& options = {});
 
 struct LoadedBackbone {
   ViT model = nullptr;

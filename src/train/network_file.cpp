@@ -225,7 +225,7 @@ void derive_vit(NetworkFile& file, const Shapes& shapes, const Stated& stated, c
   resolve(file.model);
 
   file.final_norm = shapes.has("fc_norm.weight") ? FinalNorm::kPatches : FinalNorm::kTokens;
-  if (!shapes.has("fc_norm.weight") && !shapes.has("norm.weight")) {
+  if (file.network != Network::kSegmenter && !shapes.has("fc_norm.weight") && !shapes.has("norm.weight")) {
     file.assumed.push_back("a final norm at its initial values, as the file has none");
   }
 }
@@ -328,6 +328,26 @@ void derive_classifier(NetworkFile& file) {
   check_shape(shapes, "head.weight", {file.classes, file.vit.width});
 }
 
+void derive_segmenter(NetworkFile& file, const Stated& stated) {
+  const Shapes shapes(file.tensors, file.path);
+  if (!shapes.has("decode_head.fpn_bottleneck.conv.weight") || !shapes.has("auxiliary_head.conv_seg.weight")) return;
+  SegmenterChoice& choice = file.segmenter;
+  if (stated.config) from_json(describe(choice), *stated.config, file.path);
+  const int64_t width = file.vit.width, classes = shapes.get("decode_head.conv_seg.weight", 4).size(0);
+  const int64_t channels = choice.channels = shapes.get("decode_head.conv_seg.weight", 4).size(1);
+  choice.auxiliary_channels = shapes.get("auxiliary_head.conv_seg.weight", 4).size(1);
+  check_shape(shapes, "decode_head.conv_seg.weight", {classes, channels, 1, 1});
+  check_shape(shapes, "decode_head.bottleneck.conv.weight", {channels, width + 4 * channels, 3, 3});
+  check_shape(shapes, "decode_head.fpn_bottleneck.conv.weight", {channels, 4 * channels, 3, 3});
+  for (int64_t level = 0; level < 3; ++level) {
+    check_shape(shapes, fmt::format("decode_head.lateral_convs.{}.conv.weight", level), {channels, width, 1, 1});
+    check_shape(shapes, fmt::format("decode_head.fpn_convs.{}.conv.weight", level), {channels, channels, 3, 3});
+  }
+  check_shape(shapes, "auxiliary_head.conv_seg.weight", {classes, choice.auxiliary_channels, 1, 1});
+  check_shape(shapes, "auxiliary_head.convs.0.conv.weight", {choice.auxiliary_channels, width, 3, 3});
+  file.classes = classes;
+}
+
 }  // namespace
 
 std::string_view readable(Network network) {
@@ -407,6 +427,7 @@ NetworkFile as_network(const TensorFile& given, std::string path, const LoadOpti
   if (file.network == Network::kTokenizer) derive_tokenizer(file, stated, options);
   if (file.network == Network::kPretrained) derive_pretrained(file, stated);
   if (file.network == Network::kClassifier) derive_classifier(file);
+  if (file.network == Network::kSegmenter) derive_segmenter(file, stated);
   if (file.classes > 0) file.class_names = class_names_of(given, file.classes, file.path);
   return file;
 }

@@ -55,6 +55,8 @@ struct NetworkFile {
   // Of kClassifier and kSegmenter:
   int64_t classes = 0;
   std::vector<std::string> class_names;  ///< in the order of the outputs; empty where the file has none
+  // Of kSegmenter; without classes its heads are not those of UPerNet:
+  SegmenterChoice segmenter;
 
   /// Before the names of the encoder or backbone: "", "encoder." or "backbone.".
   std::string_view prefix() const;
