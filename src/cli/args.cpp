@@ -9,6 +9,8 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "cli/recipes.h"
 #include "cli/settings.h"
 
 namespace beit {
@@ -101,14 +103,19 @@ Request read_flags(const Command& command, std::vector<std::string> words, Given
   return Request::kRun;
 }
 
-void read_file(const Command& command, const std::vector<Command>& commands, const std::string& path,
-               GivenByName& given) {
+void read_configuration(const Command& command, const std::vector<Command>& commands, const std::string& config,
+                        GivenByName& given) {
+  const auto own = names_of(command.options);
   std::vector<std::string> shared;
   for (const Command& one : commands) {
     for (std::string& name : names_of(one.options)) shared.push_back(std::move(name));
   }
-  for (const Setting& setting : read_settings(path)) {
-    const std::string where = fmt::format("{}:{}", path, setting.line);
+  const Config file = read_config(config);
+  if (!file.shipped && find_shipped(shipped_recipes(), config) != nullptr)
+    log().warn("{}: taken for the file of that name, not the recipe", config);
+  bool used = false;
+  for (const Setting& setting : file.settings) {
+    const std::string where = fmt::format("{}:{}", config, setting.line);
     const bool at_top = setting.section.empty();
     const auto owner = std::ranges::find(commands, setting.section, section_of);
     if (!at_top && owner == commands.end()) {
@@ -122,10 +129,14 @@ void read_file(const Command& command, const std::vector<Command>& commands, con
            at_top ? "" : " in [" + setting.section + "]", names.empty() ? "" : nearest(setting.key, names));
     }
     if (!at_top && setting.section != section_of(command)) continue;
+    used = used || !at_top || contains(own, setting.key);
     Given& entry = given[setting.key];
     const auto level = at_top ? Given::kShared : Given::kSection;
     if (entry.level < level) entry = {level, setting.words, where + ": " + setting.key};
   }
+  // A file may serve other commands alone; of a recipe that is a mistake, and defaults would run under its name.
+  require(used || !file.shipped, "{}: recipe '{}' has nothing for this command, but for {}; `beit recipes` lists all",
+          command.name, config, sections_of(file.settings));
 }
 
 std::string value_name(const Option& option) {
@@ -152,7 +163,7 @@ Request parse(const Command& command, const std::vector<Command>& commands, cons
   GivenByName given;
   std::string config;
   if (read_flags(command, words, given, config) == Request::kHelp) return Request::kHelp;
-  if (!config.empty()) read_file(command, commands, config, given);
+  if (!config.empty()) read_configuration(command, commands, config, given);
   for (const Option& option : command.options) {
     const auto entry = given.find(option.name);
     if (entry == given.end()) continue;
@@ -199,11 +210,11 @@ std::string help(const Command& command) {
     const std::string value = shown(option);
     lines += help_line(flag, value.empty() ? option.help : fmt::format("{} [{}]", option.help, value));
   }
-  return fmt::format(
-      "{}\n\nUsage: beit {}{} [--flag value ...]\n\n{}{}{}\nValues in brackets are the defaults.\n", command.summary,
-      command.name, positional, lines,
-      help_line("--config FILE.toml", "keys named as the flags, shared or in a section [" + section_of(command) + "]"),
-      help_line("-h, --help", "this text"));
+  return fmt::format("{}\n\nUsage: beit {}{} [--flag value ...]\n\n{}{}{}\nValues in brackets are the defaults.\n",
+                     command.summary, command.name, positional, lines,
+                     help_line("--config FILE|RECIPE", "keys named as the flags, shared or in a section [" +
+                                                           section_of(command) + "]; `beit recipes` lists the recipes"),
+                     help_line("-h, --help", "this text"));
 }
 
 std::string help(const std::vector<Command>& commands) {
@@ -211,7 +222,7 @@ std::string help(const std::vector<Command>& commands) {
   for (const Command& command : commands) lines += help_line(command.name, command.summary);
   return fmt::format(
       "BEiT v2: masked image modelling with vector-quantized visual tokenizers\n\n"
-      "Usage: beit COMMAND [--config FILE.toml] [--flag value ...]\n\nCommands:\n{}\n"
+      "Usage: beit COMMAND [--config FILE|RECIPE] [--flag value ...]\n\nCommands:\n{}\n"
       "`beit COMMAND --help` or `beit help COMMAND` lists a command's flags. `beit --version` prints the version.\n",
       lines);
 }

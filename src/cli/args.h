@@ -11,13 +11,12 @@ namespace beit {
 
 enum class Request { kRun, kHelp };
 
-/// Sets the options of `command` from `words`, what stands after the command's name, and from the file that --config
-/// names: shared keys at the top, a section for each command. The command line wins over the section, the section over
-/// shared keys. Shared keys that only other commands know are passed over; a section of another command is checked all
-/// the same. With kHelp (--help was among the words) nothing was set.
-/// Of a command that reads its words by itself none is looked at but --help.
-/// Error, with the nearest known name, for unknown flags, keys and sections; for values of another type or not among
-/// the choices; for a damaged file, with the line.
+/// Sets the options of `command` from `words`, what stands after the command's name, and from the file or recipe that
+/// --config names (read_config()): shared keys at the top, a section for each command. The command line wins over the
+/// section, the section over shared keys. Shared keys that only other commands know are passed over; a section of
+/// another command is checked all the same. With kHelp (--help was among the words) nothing was set. Of a command that
+/// reads its words by itself none is looked at but --help. Error, with the nearest known name, for unknown flags, keys
+/// and sections; for values of another type or not among the choices; for a damaged file, with the line.
 Request parse(const Command& command, const std::vector<Command>& commands, const std::vector<std::string>& words);
 
 /// The command whose name the words begin with; Error with the nearest name.

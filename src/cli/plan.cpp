@@ -14,8 +14,8 @@
 #include "cli/command.h"
 #include "cli/images.h"
 #include "cli/needs.h"
+#include "cli/recipes.h"
 #include "cli/resources.h"
-#include "cli/settings.h"
 #include "cli/table.h"
 #include "cli/trial.h"
 #include "io/checkpoint.h"
@@ -67,7 +67,7 @@ struct PlanCommand {
   OptionList options() {
     return {{.name = "CONFIG",
              .value = &config,
-             .help = "configuration file of the run; any flag of the run's command may stand beside it",
+             .help = "configuration file or recipe of the run; any flag of the run's command may stand beside it",
              .value_name = "CONFIG",
              .positional = true},
             {.name = "section",
@@ -131,9 +131,9 @@ struct PlanCommand {
 
   void choose_section() {
     if (!section.empty()) return;
-    require(!config.empty(), "plan: expected a configuration file, got none; say `beit plan CONFIG`");
+    require(!config.empty(), "plan: expected a configuration file or recipe, got none; say `beit plan CONFIG`");
     std::set<std::string> found;
-    for (const Setting& setting : read_settings(config)) {
+    for (const Setting& setting : read_config(config).settings) {
       if (is_planned(setting.section)) found.insert(setting.section);
     }
     require(found.size() == 1, "{}: expected one section of [{}], got {}; say which by --section", config,

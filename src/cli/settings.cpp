@@ -58,16 +58,19 @@ std::vector<Setting> read_settings(const std::filesystem::path& path) {
   std::ifstream file(path);
   require(file.good() && !std::filesystem::is_directory(path),
           "{}: expected a configuration file, got none that can be read", path.string());
+  return read_settings(file, path.string());
+}
+
+std::vector<Setting> read_settings(std::istream& file, const std::string& name) {
   std::vector<Setting> settings;
   std::map<std::pair<std::string, std::string>, int64_t> lines;  // where each key was set
   std::string section, line;
   for (int64_t number = 1; std::getline(file, line); ++number) {
     const int64_t first = number;
-    const std::string where = fmt::format("{}:{}", path.string(), first);
+    const std::string where = fmt::format("{}:{}", name, first);
     CleanLine clean;
     clean.add(line, where);
-    while (!clean.complete() && std::getline(file, line))
-      clean.add(line, fmt::format("{}:{}", path.string(), ++number));
+    while (!clean.complete() && std::getline(file, line)) clean.add(line, fmt::format("{}:{}", name, ++number));
     const std::string& text = clean.text();
     require(clean.complete(), "{}: expected a list or section that ends with ], got {:.60}", where, text);
     if (text.empty()) continue;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <istream>
 #include <string>
 #include <vector>
 
@@ -19,5 +20,7 @@ struct Setting {
 /// In the file's order. Errors name file and line: what is neither key nor section, a key set twice in a section,
 /// quotes or brackets that do not end, a backslash outside single quotes or at a text's end (texts have no escapes).
 std::vector<Setting> read_settings(const std::filesystem::path& path);
+/// Of a text, which errors call `name`.
+std::vector<Setting> read_settings(std::istream& text, const std::string& name);
 
 }  // namespace beit

@@ -181,7 +181,7 @@ TEST_CASE("args: help names every flag with its default, and sets nothing") {
   }
   CHECK(text.find("images a step, of all ranks together [256]") != std::string::npos);
   CHECK(text.find("--model tiny|small|base|24x544|large|huge") != std::string::npos);
-  CHECK(text.find("--config FILE.toml") != std::string::npos);
+  CHECK(text.find("--config FILE|RECIPE") != std::string::npos);
   const auto show = help(program.commands[1]);
   CHECK(show.find("Usage: beit show FILE [--flag value ...]") != std::string::npos);
   CHECK(show.find("--json, --no-json") != std::string::npos);

@@ -1,0 +1,17 @@
+# Writes the C++ source OUTPUT that holds the texts of RECIPES and CURVES, lists of files (see src/cli/recipes.h).
+function(write_table function files)
+  string(APPEND _text "const std::vector<ShippedFile>& ${function}() {\n")
+  string(APPEND _text "  static const std::vector<ShippedFile> files{\n")
+  foreach(_file IN LISTS files)
+    cmake_path(GET _file STEM _name)
+    file(READ ${_file} _content)
+    string(APPEND _text "      {\"${_name}\", R\"shipped(${_content})shipped\"},\n")
+  endforeach()
+  string(APPEND _text "  };\n  return files;\n}\n\n")
+  file(APPEND ${OUTPUT} "${_text}")
+endfunction()
+
+file(WRITE ${OUTPUT} "#include \"cli/recipes.h\"\n\nnamespace beit {\n\n")
+write_table(shipped_recipes "${RECIPES}")
+write_table(shipped_curves "${CURVES}")
+file(APPEND ${OUTPUT} "}  // namespace beit\n")

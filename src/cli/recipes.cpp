@@ -1,0 +1,96 @@
+// `beit recipes`: the recipes that --config takes by name.
+#include "cli/recipes.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <sstream>
+
+#include "base/error.h"
+#include "cli/args.h"
+#include "cli/command.h"
+#include "cli/table.h"
+
+namespace beit {
+namespace {
+
+std::vector<Setting> settings_of(const ShippedFile& recipe) {
+  std::istringstream text{std::string(recipe.text)};
+  return read_settings(text, recipe.name);
+}
+
+/// What its first line, a comment, says of it.
+std::string summary_of(const ShippedFile& recipe) {
+  const auto line = recipe.text.substr(0, recipe.text.find('\n'));
+  return std::string(line.substr(std::min(line.size(), line.find_first_not_of("# "))));
+}
+
+std::string nearest_recipe(const std::string& name) {
+  std::vector<std::string> names;
+  for (const ShippedFile& recipe : shipped_recipes()) names.push_back(recipe.name);
+  return nearest(name, names);
+}
+
+struct Recipes {
+  std::string name;
+
+  OptionList options() {
+    return {{.name = "NAME",
+             .value = &name,
+             .help = "recipe to print, fit for a file; none: list all",
+             .value_name = "NAME",
+             .positional = true}};
+  }
+
+  void run() const {
+    if (name.empty()) {
+      std::vector<std::vector<std::string>> rows{{"recipe", "of", "what"}};
+      for (const ShippedFile& recipe : shipped_recipes())
+        rows.push_back({recipe.name, sections_of(settings_of(recipe)), summary_of(recipe)});
+      fmt::print("{}", table(rows));
+      return;
+    }
+    const ShippedFile* recipe = find_shipped(shipped_recipes(), name);
+    require(recipe != nullptr,
+            "recipes: expected a recipe's name, got '{}'; the nearest is '{}', `beit recipes` lists all", name,
+            nearest_recipe(name));
+    fmt::print("{}", recipe->text);
+  }
+};
+
+}  // namespace
+
+const ShippedFile* find_shipped(const std::vector<ShippedFile>& files, std::string_view name) {
+  const auto found = std::ranges::find(files, name, &ShippedFile::name);
+  return found == files.end() ? nullptr : &*found;
+}
+
+Config read_config(const std::string& name) {
+  const std::filesystem::path path(name);
+  std::error_code ignored;
+  const bool is_path = name.find('/') != std::string::npos || path.extension() == ".toml";
+  const bool is_file = std::filesystem::exists(path, ignored) && !std::filesystem::is_directory(path, ignored);
+  if (is_path || is_file) return {.settings = read_settings(path)};
+  const ShippedFile* recipe = find_shipped(shipped_recipes(), name);
+  require(recipe != nullptr,
+          "--config: expected a configuration file or a recipe's name, got '{}'; the nearest recipe is '{}', "
+          "`beit recipes` lists all",
+          name, nearest_recipe(name));
+  return {.settings = settings_of(*recipe), .shipped = true};
+}
+
+std::string sections_of(const std::vector<Setting>& settings) {
+  std::vector<std::string> sections;
+  for (const Setting& setting : settings) {
+    const bool known = std::ranges::find(sections, setting.section) != sections.end();
+    if (!known && !setting.section.empty()) sections.push_back(setting.section);
+  }
+  return fmt::format("{}", fmt::join(sections, ", "));
+}
+
+Command recipes_command() {
+  return make_command<Recipes>("recipes", "List the recipes that --config takes by name, or print one");
+}
+
+}  // namespace beit
