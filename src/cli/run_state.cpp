@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <fstream>
 #include <map>
@@ -36,6 +37,9 @@ std::string words(const Json& line, const char* key) {
   return found != line.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+/// What tells of each command's runs how well they go, over --val-data.
+constexpr std::array kValidated{"val_top1", "val_miou", "val_masked_accuracy", "val_usage_percent"};
+
 /// What the log says last of each kind; null where nothing.
 struct LastLines {
   Json step, epoch, validated, begun, ended;
@@ -59,7 +63,7 @@ LastLines last_lines(const fs::path& log) {
       if (last.begun.is_null() && line.contains("steps")) last.begun = line;
     } else if (event == "epoch") {
       if (last.epoch.is_null()) last.epoch = line;
-      const bool has_figures = line.contains("val_masked_accuracy") || line.contains("val_usage_percent");
+      const bool has_figures = std::ranges::any_of(kValidated, [&](const char* key) { return line.contains(key); });
       if (last.validated.is_null() && has_figures) last.validated = line;
     } else if (event.empty() && line.contains("loss")) {
       last.step = line;
@@ -111,9 +115,10 @@ int64_t all_steps(const LastLines& last, const std::map<std::string, std::string
 }
 
 std::optional<RunFigure> figure_of(const LastLines& last) {
-  for (const auto& [line, key] :
-       {std::pair(&last.validated, "val_masked_accuracy"), std::pair(&last.validated, "val_usage_percent"),
-        std::pair(&last.step, "mlm_acc_1"), std::pair(&last.epoch, "usage_percent")}) {
+  for (const char* key : kValidated) {
+    if (const auto value = number(last.validated, key)) return RunFigure{key, *value};
+  }
+  for (const auto& [line, key] : {std::pair(&last.step, "mlm_acc_1"), std::pair(&last.epoch, "usage_percent")}) {
     if (const auto value = number(*line, key)) return RunFigure{key, *value};
   }
   return std::nullopt;

@@ -74,6 +74,23 @@ TEST_CASE("runs: figures are the last ones, and a line that is being written is 
   CHECK(!state_of("{\"step\":1,\"epoch\":1,\"loss\":null}\nno JSON\n[]\n").loss);
 }
 
+TEST_CASE("runs: the figure of fine-tuning is its top-1, of segmentation its mean IoU, over validation data") {
+  const std::string later = R"({"event":"epoch","epoch":2,"step":60})"
+                            "\n";
+  for (const char* key : {"val_top1", "val_miou"}) {
+    CAPTURE(key);
+    const auto epoch = fmt::format(R"({{"event":"epoch","epoch":1,"step":30,"val_loss":1.5,"{}":0.75}})", key) + "\n";
+    const RunState run = state_of(kStart + epoch + later + kStep);
+    REQUIRE(run.figure);
+    CHECK(run.figure->name == key);
+    CHECK(run.figure->value == 0.75);
+  }
+  const TemporaryFolder root;
+  put_run(root.path, kStart + R"({"event":"epoch","epoch":1,"step":30,"val_top1":0.75,"ema_val_top1":0.8})" + "\n",
+          "finetune");
+  CHECK(start({"runs", root.path.string()}).out.find("val_top1 75.0%") != std::string::npos);
+}
+
 TEST_CASE("runs: a log without its beginning and its end tells what it can") {
   const TemporaryFolder root;
   put_run(root.path,
