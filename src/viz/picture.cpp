@@ -15,7 +15,7 @@ namespace {
 namespace F = torch::nn::functional;
 
 constexpr int64_t kGap = 4, kOutline = 2, kDot = 3;  // pixels
-constexpr std::array<uint8_t, 3> kInk{60, 60, 60}, kMark{255, 214, 0}, kMarkEdge{30, 30, 30};
+constexpr std::array<uint8_t, 3> kMark{255, 214, 0}, kMarkEdge{30, 30, 30};
 
 // Rows of three dots from the top, the leftmost dot in the highest bit.
 constexpr std::array<std::array<uint8_t, 5>, 10> kDigits{{{7, 5, 5, 5, 7},
@@ -213,14 +213,15 @@ torch::Tensor code_mosaic(const std::vector<CodeExamples>& rows, const Grid& gri
   return canvas_HW3;
 }
 
-void draw_number(torch::Tensor& pixels_HW3, int64_t number, int64_t top, int64_t left, int64_t dot) {
+void draw_number(torch::Tensor& pixels_HW3, int64_t number, int64_t top, int64_t left, int64_t dot,
+                 const std::array<uint8_t, 3>& ink) {
   for (const char character : std::to_string(number)) {
     if (character != '-') {
       const auto& digit = kDigits[static_cast<size_t>(character - '0')];
       for (int64_t row = 0; row < 5; ++row) {
         for (int64_t column = 0; column < 3; ++column) {
           if ((digit[static_cast<size_t>(row)] >> (2 - column)) & 1)
-            fill(pixels_HW3, top + row * dot, left + column * dot, dot, dot, kInk);
+            fill(pixels_HW3, top + row * dot, left + column * dot, dot, dot, ink);
         }
       }
     }

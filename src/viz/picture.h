@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -50,6 +52,8 @@ torch::Tensor code_mosaic(const std::vector<CodeExamples>& rows, const Grid& gri
 
 /// Draws a number in digits of 3 by 5 dots, each `dot` pixels wide, its top left corner at (top, left); what would
 /// stand outside of the picture is left out. pixels_HW3: uint8, changed in place.
-void draw_number(torch::Tensor& pixels_HW3, int64_t number, int64_t top, int64_t left, int64_t dot);
+inline constexpr std::array<uint8_t, 3> kNumberInk{60, 60, 60};
+void draw_number(torch::Tensor& pixels_HW3, int64_t number, int64_t top, int64_t left, int64_t dot,
+                 const std::array<uint8_t, 3>& ink = kNumberInk);
 
 }  // namespace beit
