@@ -191,7 +191,7 @@ struct Eval {
 
   static std::string class_table(const EvalFigures& figures, const ClassMatch& match) {
     const auto name = [&](int64_t output) { return on_one_line(match.names[static_cast<size_t>(output)]); };
-    std::vector<std::vector<std::string>> rows{{"output", "class", "images", "top-1", "mistaken for", "images"}};
+    std::vector<std::vector<std::string>> rows{{"output", "class", "images", "top-1", "mistaken for", "times"}};
     for (const auto& [output, samples, right, mistaken_for, mistaken] : figures.classes) {
       rows.push_back({std::to_string(output), name(output), std::to_string(samples),
                       fmt::format("{:.2f}%", 100 * static_cast<double>(right) / static_cast<double>(samples)),

@@ -82,7 +82,7 @@ torch::Tensor confusion_picture(const torch::Tensor& counts_KK, std::span<const 
         const auto percent = static_cast<int64_t>(std::lround(100 * share));
         if (percent == 0) continue;
         draw_number(picture_HWC, percent, top + row * cell + (cell - 10) / 2,
-                    left + column * cell + (cell - width_of(percent, 2)) / 2, 2, share > 0.4F ? kPaperInk : kNumberInk);
+                    left + column * cell + (cell - width_of(percent, 2)) / 2, 2, share > 0.6F ? kPaperInk : kNumberInk);
       }
     }
   }
