@@ -10,11 +10,14 @@
 #include <thread>
 
 #include "base/random.h"
-#include "data/dataset.h"
+#include "data/label_maps.h"
+#include "data/png.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
 #include "tests/cli/background.h"
+#include "tests/data/samples.h"
 #include "tests/train/small_models.h"
+#include "viz/label_picture.h"
 
 namespace beit {
 namespace {
@@ -54,6 +57,25 @@ Words finetune(const fs::path& folder) {
   return {"finetune", "--weights", weights.string(), "--drop-path", "0.2", "--random-erasing", "0.5"};
 }
 
+/// Every image's left half is of one class, its right half of another.
+Words segment(const fs::path& folder) {
+  const std::vector<fs::path> sources{source_folder() / "demo/data/cifar10-small-train.tar"};
+  auto labels_HW = torch::zeros({32, 32}, torch::kUInt8);
+  labels_HW.narrow(1, 16, 16).fill_(1);
+  const auto bytes = encode_png_indices(labels_HW, label_palette());
+  std::vector<std::vector<uint8_t>> members;
+  for (const auto& name : label_paths(Dataset::open(sources), sources, true))
+    members.push_back(tar_member(name, bytes));
+  const auto labels = folder / "labels.tar";
+  write_bytes(labels, tar(members));
+  Words words{"segment", "--labels", labels.string()};
+  for (const char* word : {"--classes", "2", "--channels", "8", "--auxiliary-channels", "4", "--long-side", "32",
+                           "--short-side", "32", "--warmup-steps", "9", "--lr", "1e-3"}) {
+    words.emplace_back(word);
+  }
+  return words;
+}
+
 /// A command that trains, and what it wants beside the options of all.
 struct Training {
   const char* name;
@@ -75,6 +97,11 @@ const Training kTrainings[]{
     {"finetune on two ranks in shards and parts, averaged",
      finetune,
      {"--ranks", "2", "--shard-optimizer", "--accumulate", "5", "--ema-decay", "0.9"},
+     4},
+    {"segment", segment, {}, 1},
+    {"segment on two ranks, averaged, with recomputation",
+     segment,
+     {"--ranks", "2", "--recompute", "--ema-decay", "0.9"},
      4},
 };
 

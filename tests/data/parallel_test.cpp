@@ -3,7 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 using namespace beit;
@@ -26,5 +28,28 @@ TEST_CASE("parallel: an exception ends the work and comes out") {
     };
     CHECK_THROWS_WITH_AS(for_each_parallel(int64_t{1} << 40, workers, work), "three", std::runtime_error);
     CHECK(highest < int64_t{1} << 39);
+  }
+}
+
+TEST_CASE("parallel: what is made ahead is taken in order, by no more threads than may be") {
+  for (const int64_t workers : {1, 3, 50}) {
+    std::atomic<int64_t> running = 0, most = 0, made = 0;
+    const auto make = [&](int64_t i) {
+      const int64_t now = ++running;
+      for (int64_t seen = most; seen < now && !most.compare_exchange_weak(seen, now);) continue;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      ++made;
+      --running;
+      return 10 * i;
+    };
+    int64_t taken = 0;
+    for_each_ahead(20, workers, make, [&](int64_t value) { CHECK(value == 10 * taken++); });
+    CHECK(taken == 20);
+    CHECK(made == 20);
+    CHECK(most <= workers);
+    CHECK_THROWS_WITH_AS(for_each_ahead(
+                             20, workers, [](int64_t i) { return i == 3 ? throw std::runtime_error("three") : i; },
+                             [](int64_t i) { CHECK(i < 3); }),
+                         "three", std::runtime_error);
   }
 }

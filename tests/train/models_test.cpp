@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "tests/support.h"
 #include "tests/train/small_models.h"
+#include "tests/train/small_segment.h"
 
 namespace beit {
 namespace {
@@ -32,6 +33,40 @@ TEST_CASE("models: a pre-trained model's backbone gives the same tokens") {
   CHECK(torch::equal(loaded.model->tokens(images_BCHW), mim->tokens(images_BCHW)));
   CHECK(loaded.input == InputForm::kImagenetNorm);
   CHECK(loaded.options.depth == kSmallModel.depth);
+}
+
+TEST_CASE("models: a segmentation comes back from its file, with sizes from shapes, and so does its backbone alone") {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "model.safetensors";
+  Segmenter segmenter = write_small_segmenter(path);
+  const torch::NoGradGuard no_grad;
+  const auto images_BCHW = torch::randn({2, 3, 32, 32});
+  LoadedSegmenter loaded = load_segmenter(folder.path);
+  CHECK(torch::equal(loaded.model->scores(images_BCHW), segmenter->scores(images_BCHW)));
+  CHECK(loaded.classes == kSmallSegments);
+  CHECK(loaded.choice.channels == 8);
+  CHECK(loaded.choice.auxiliary_channels == 4);
+  CHECK(loaded.class_names == std::vector<std::string>{"sky", "road", "car"});
+  CHECK(torch::equal(load_backbone(path).model->tokens(images_BCHW), segmenter->backbone()->tokens(images_BCHW)));
+  CHECK(load_segmenter(path, {.image_size = 64}).options.image_size == 64);
+  CHECK_THROWS_AS(load_classifier(path), Error);
+
+  // The published form: no configuration, nested, with index buffers.
+  const TensorMap tensors = state_dict(*segmenter);
+  TensorFile published;
+  for (const auto& [name, tensor] : tensors) published.tensors.emplace("state_dict." + name, tensor);
+  const NetworkFile file = as_network(published, "f");
+  CHECK(mismatches(file).complete());
+  CHECK(file.class_names.empty());
+  for (const char* name : {"decode_head.bottleneck.conv.weight", "auxiliary_head.convs.0.conv.weight",
+                           "decode_head.fpn_convs.2.conv.weight", "decode_head.conv_seg.weight"}) {
+    CAPTURE(name);
+    TensorFile damaged = published;
+    damaged.tensors[fmt::format("state_dict.{}", name)] = torch::ones({2, 3, 1, 1});
+    CHECK_THROWS_AS(as_network(damaged, "f"), Error);
+    damaged.tensors.erase(fmt::format("state_dict.{}", name));
+    CHECK_THROWS_AS(as_network(damaged, "f"), Error);
+  }
 }
 
 TEST_CASE("models: whole networks come back from their files, and have what they lack named") {

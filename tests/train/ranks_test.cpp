@@ -6,6 +6,7 @@
 #include "tests/core/golden.h"
 #include "tests/support.h"
 #include "tests/train/rank_processes.h"
+#include "tests/train/small_segment.h"
 #include "tests/train/small_tasks.h"
 #include "train/rank_place.h"
 
@@ -37,6 +38,8 @@ TEST_CASE("ranks: the work of one rank" * doctest::skip()) {
     keep("mim" + bits, twenty_steps(mim, options_of(place->ranks), distributed));
     keep("vqkd" + bits, twenty_steps(vqkd, options_of(place->ranks), distributed));
     keep("sharded" + bits, twenty_steps(sharded, options_of(place->ranks), distributed, /*shard=*/true));
+    SmallSegment segment(type, distributed.for_quantizer());
+    keep("segment" + bits, twenty_steps(segment, options_of(1), distributed));  // batch norm sees the step as a whole
   }
 }
 
@@ -54,8 +57,8 @@ std::map<std::string, TensorMap> found_by(int ranks) {
   }
   for (auto& process : processes) CHECK_MESSAGE(process.wait() == 0, process.output());
   std::map<std::string, TensorMap> found;
-  for (const std::string name :
-       {"mim64", "mim32", "vqkd64", "vqkd32", "finetune64", "finetune32", "sharded64", "sharded32"}) {
+  for (const std::string name : {"mim64", "mim32", "vqkd64", "vqkd32", "finetune64", "finetune32", "segment64",
+                                 "segment32", "sharded64", "sharded32"}) {
     auto tensors = read_safetensors(folder.path / (name + ".safetensors")).tensors;
     for (auto& [key, value] : tensors) value = value.clone();
     found.emplace(name, std::move(tensors));
@@ -76,6 +79,8 @@ TEST_CASE("ranks: one to four ranks with the same batch take the same steps") {
       alone.emplace("finetune" + bits, twenty_steps(finetune, options_of(1), distributed));
       alone.emplace("mim" + bits, twenty_steps(mim, options_of(1), distributed));
       alone.emplace("vqkd" + bits, twenty_steps(vqkd, options_of(1), distributed));
+      SmallSegment segment(type, {});
+      alone.emplace("segment" + bits, twenty_steps(segment, options_of(1), distributed));
     }
   }
   for (const int ranks : {2, 3, 4}) {
