@@ -29,7 +29,7 @@ using Json = nlohmann::ordered_json;
 
 /// JSON has no other number for a class that does not occur.
 Json number(double value) { return std::isnan(value) ? Json(nullptr) : Json(value); }
-std::string percent(double value) { return std::isnan(value) ? "-" : fmt::format("{:.2f}", 100 * value); }
+std::string percent(double value) { return std::isnan(value) ? "-" : fmt::format("{:.2f}", value); }
 
 struct SegmentTest {
   std::string weights, output, overlay, json;

@@ -19,15 +19,15 @@ void Confusion::add(const torch::Tensor& predicted_M, const torch::Tensor& label
   counts_KK_ += pairs.bincount({}, classes * classes).view({classes, classes}).to(torch::kCPU);
 }
 
-double Confusion::accuracy() const { return counts_KK_.trace().item<double>() / counts_KK_.sum().item<double>(); }
+double Confusion::accuracy() const { return 100 * counts_KK_.trace().item<double>() / counts_KK_.sum().item<double>(); }
 
 torch::Tensor Confusion::class_accuracy() const {
-  return counts_KK_.diagonal().to(torch::kFloat64) / counts_KK_.sum(1).to(torch::kFloat64);
+  return 100 * counts_KK_.diagonal().to(torch::kFloat64) / counts_KK_.sum(1).to(torch::kFloat64);
 }
 
 torch::Tensor Confusion::iou() const {
   const auto right_K = counts_KK_.diagonal();
-  return right_K.to(torch::kFloat64) / (counts_KK_.sum(0) + counts_KK_.sum(1) - right_K).to(torch::kFloat64);
+  return 100 * right_K.to(torch::kFloat64) / (counts_KK_.sum(0) + counts_KK_.sum(1) - right_K).to(torch::kFloat64);
 }
 
 double Confusion::mean_accuracy() const { return class_accuracy().nanmean().item<double>(); }

@@ -6,7 +6,7 @@
 
 namespace beit {
 
-/// Counts of a whole set; figures are shares in [0, 1], of classes [K] in float64, NaN where a class does not occur.
+/// Counts of a whole set; figures are in percent, of classes [K] in float64, NaN where a class does not occur.
 class Confusion {
  public:
   explicit Confusion(int64_t classes);

@@ -69,7 +69,7 @@ class SegmentTask : public TrainingTask {
   StepLoss loss(const Batch& batch, const StepPart& part) override;
   void step_taken() override { model_->update_statistics(); }
   void step_refused() override { model_->discard_statistics(); }
-  /// Over all pixels of the set: `val_miou`, `val_macc`, `val_aacc`, in [0, 1].
+  /// Over all pixels of the set: `val_miou`, `val_macc`, `val_aacc`, in percent.
   nlohmann::ordered_json validate() override;
   /// Views of a batch's first images, their labels, and what the model foretells in eval(). Changes nothing.
   std::vector<Picture> pictures(const Batch& batch) override;

@@ -79,14 +79,14 @@ TEST_CASE("runs: the figure of fine-tuning is its top-1, of segmentation its mea
                             "\n";
   for (const char* key : {"val_top1", "val_miou"}) {
     CAPTURE(key);
-    const auto epoch = fmt::format(R"({{"event":"epoch","epoch":1,"step":30,"val_loss":1.5,"{}":0.75}})", key) + "\n";
+    const auto epoch = fmt::format(R"({{"event":"epoch","epoch":1,"step":30,"val_loss":1.5,"{}":75.5}})", key) + "\n";
     const RunState run = state_of(kStart + epoch + later + kStep);
     REQUIRE(run.figure);
     CHECK(run.figure->name == key);
-    CHECK(run.figure->value == 0.75);
+    CHECK(run.figure->value == 75.5);
   }
   const TemporaryFolder root;
-  put_run(root.path, kStart + R"({"event":"epoch","epoch":1,"step":30,"val_top1":0.75,"ema_val_top1":0.8})" + "\n",
+  put_run(root.path, kStart + R"({"event":"epoch","epoch":1,"step":30,"val_top1":75,"ema_val_top1":80})" + "\n",
           "finetune");
   CHECK(start({"runs", root.path.string()}).out.find("val_top1 75.0%") != std::string::npos);
 }

@@ -19,9 +19,9 @@ TEST_CASE("confusion: accuracies and mIoU of a case counted by hand") {
   confusion.add(kPredicted.slice(0, 3), kLabels.slice(0, 3).to(torch::kInt32));
   CHECK(torch::equal(confusion.counts(),
                      torch::tensor({{2, 1, 0, 0}, {1, 1, 0, 0}, {0, 1, 0, 0}, {0, 0, 0, 0}}, torch::kInt64)));
-  CHECK(confusion.accuracy() == doctest::Approx(3.0 / 6));
-  CHECK(confusion.mean_accuracy() == doctest::Approx((2.0 / 3 + 1.0 / 2 + 0) / 3));
-  CHECK(confusion.mean_iou() == doctest::Approx((2.0 / 4 + 1.0 / 4 + 0) / 3));
+  CHECK(confusion.accuracy() == doctest::Approx(100 * 3.0 / 6));
+  CHECK(confusion.mean_accuracy() == doctest::Approx(100 * (2.0 / 3 + 1.0 / 2 + 0) / 3));
+  CHECK(confusion.mean_iou() == doctest::Approx(100 * (2.0 / 4 + 1.0 / 4 + 0) / 3));
   CHECK(std::isnan(confusion.iou()[3].item<double>()));
   CHECK(std::isnan(confusion.class_accuracy()[3].item<double>()));
 }

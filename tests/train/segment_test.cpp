@@ -118,9 +118,10 @@ TEST_CASE("segment: validation counts every labelled pixel of the set once, and 
     iou += both[i] / either[i] / kSmallSegments;
     accuracy += both[i] / labelled[i] / kSmallSegments;
   }
-  CHECK(figures["val_miou"].get<double>() == doctest::Approx(iou));
-  CHECK(figures["val_macc"].get<double>() == doctest::Approx(accuracy));
-  CHECK(figures["val_aacc"].get<double>() == doctest::Approx(static_cast<double>(right) / static_cast<double>(all)));
+  CHECK(figures["val_miou"].get<double>() == doctest::Approx(100 * iou));
+  CHECK(figures["val_macc"].get<double>() == doctest::Approx(100 * accuracy));
+  CHECK(figures["val_aacc"].get<double>() ==
+        doctest::Approx(100 * static_cast<double>(right) / static_cast<double>(all)));
 }
 
 TEST_CASE("segment: a refused step leaves batch norm's statistics, a taken one moves them; pictures change nothing") {
