@@ -2,7 +2,11 @@
 // published ones; train/export.h writes what other libraries read.
 #pragma once
 
+#include "core/attentive_probe.h"
 #include "core/classifier.h"
+#include "core/knn.h"
+#include "core/linear_probe.h"
+#include "core/linear_sweep.h"
 #include "core/mim.h"
 #include "core/probe.h"
 #include "core/teacher.h"

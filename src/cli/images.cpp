@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include "base/error.h"
+#include "cli/number_list.h"
 #include "data/image.h"
 
 namespace beit {
@@ -28,17 +29,10 @@ SamplerOptions sampler_options(const DataOptions& data, uint64_t seed) {
   require(data.data_weight.empty() || data.data_weight.size() == data.data.size(),
           "data-weight: expected one for each --data, got {} for {}; give --data-weight as often as --data",
           data.data_weight.size(), data.data.size());
-  std::vector<double> weights;
-  for (const std::string& word : data.data_weight) {
-    double weight = 0;
-    set({.name = "data-weight", .value = &weight, .help = "", .range = {.least = 0, .without_least = true}}, {word},
-        "data-weight");
-    weights.push_back(weight);
-  }
   return {.seed = seed,
           .shuffle = data.shuffle == "shards" ? Shuffle::kShards : Shuffle::kFull,
           .window = data.shuffle_window,
-          .weights = std::move(weights)};
+          .weights = numbers(data.data_weight, "data-weight", {.least = 0, .without_least = true})};
 }
 
 LoaderOptions training_loading(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory,

@@ -3,22 +3,20 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include "base/fingerprint.h"
 #include "cli/runtime.h"
 
 namespace beit {
 namespace {
 
-/// FNV-1a over what decides which image has which number.
+/// Of what decides which image has which number.
 std::string fingerprint(const Dataset& images) {
-  uint64_t hash = 0xcbf29ce484222325ULL;
-  const auto add = [&](std::string_view text) {
-    for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3ULL;
-  };
+  Fingerprint print;
   for (int64_t i = 0; i < images.size(); ++i) {
-    add(images.path(i));
-    add(std::to_string(images.label(i)));
+    print.add(images.path(i));
+    print.add(std::to_string(images.label(i)));
   }
-  return fmt::format("{} ({:016x})", images.size(), hash);
+  return fmt::format("{} ({:016x})", images.size(), print.value());
 }
 
 }  // namespace

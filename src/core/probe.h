@@ -1,11 +1,11 @@
-// What frozen features know of the classes: a linear classifier and the nearest neighbours (paper, section 3.3).
+// What frozen features know of the classes: what all probes share. The probes themselves: core/linear_probe.h,
+// core/linear_sweep.h, core/attentive_probe.h, core/knn.h (paper, section 3.3).
 // Shape letters: B images, T tokens (CLS first), M samples, F width of a feature, K classes.
 #pragma once
 
 #include <torch/torch.h>
 
 #include <string_view>
-#include <vector>
 
 namespace beit {
 
@@ -28,36 +28,32 @@ struct LabelledFeatures {
   torch::Tensor labels_M;     ///< int64 in [0, K)
 };
 
-struct LinearProbeOptions {
-  std::vector<double> strengths{1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1};  ///< of the L2 penalty, tried in this order
-  double held_out = 0.2;     ///< share of the training set on which the strength is chosen
-  int64_t iterations = 100;  ///< of L-BFGS, at most, for each fit
-  uint64_t seed = 0;         ///< decides the held-out part and the starting weights
+/// Error, which calls the set by `name`, unless it has finite features [M, width] and as many labels in [0, classes).
+void check_features(const LabelledFeatures& set, std::string_view name, int64_t width, int64_t classes);
+/// The same for labels alone, of `samples` samples.
+void check_labels(const torch::Tensor& labels_M, int64_t samples, std::string_view name, int64_t classes);
+
+/// Rows of a training set: a part on which settings are chosen, and the rest. The seed alone decides which.
+struct HeldOut {
+  torch::Tensor held, rest;  ///< int64, on the labels' device; neither is empty
+};
+/// Error for fewer than two samples, or a share not in (0, 1).
+HeldOut hold_out(const torch::Tensor& labels_M, double share, uint64_t seed);
+
+LabelledFeatures rows_of(const LabelledFeatures& set, const torch::Tensor& rows);
+
+/// What a probe that was trained at one learning rate gives.
+struct RateResult {
+  double lr = 0;             ///< as it was asked for
+  double held_out_top1 = 0;  ///< percent of the held-out part, trained on the rest
+  double top1 = 0;           ///< percent of the validation set, trained on the whole training set
 };
 
-struct LinearProbeResult {
-  double top1 = 0;           ///< of the validation set, in percent
-  double held_out_top1 = 0;  ///< of the held-out part at the chosen strength, in percent
-  double strength = 0;       ///< the chosen one
-};
+/// What a learning rate is multiplied by in a step, from 0: rises linearly to 1 over the warm-up, then half a cosine
+/// towards 0.
+double rate_share(int64_t step, int64_t steps, int64_t warmup_steps);
 
-/// Multinomial logistic regression on features standardised by the training set: minimises the mean cross-entropy +
-/// strength/2 |W|^2 over all training samples at once by L-BFGS; the bias is not penalised. The strength is the one
-/// with the best top-1 on the held-out part of the training set, the first of equals; the classifier is then fitted
-/// anew to the whole training set. The validation set decides nothing. The same seed gives the same result.
-/// Memory: a standardised copy of the features; logits are made a slice of the rows at a time.
-/// Error where sizes or labels contradict each other, or the training set has fewer than two samples.
-LinearProbeResult linear_probe(const LabelledFeatures& train, const LabelledFeatures& val, int64_t classes,
-                               const LinearProbeOptions& options = {});
-
-struct KnnOptions {
-  int64_t neighbours = 20;    ///< all training samples, where there are fewer
-  double temperature = 0.07;  ///< a neighbour's vote weighs exp(cosine / temperature)
-};
-
-/// Top-1 in percent of the weighted vote of the nearest training samples by cosine (Wu et al. 2018, as DINO uses it).
-/// Nothing is random in it. The cosines are made a slice of the validation set at a time. Errors as linear_probe().
-double knn_top1(const LabelledFeatures& train, const LabelledFeatures& val, int64_t classes,
-                const KnnOptions& options = {});
+/// How many rows of so many columns make 16 MiB of float32; at least one.
+int64_t rows_at_once(int64_t columns);
 
 }  // namespace beit

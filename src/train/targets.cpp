@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/fingerprint.h"
 #include "base/log.h"
 #include "data/loader.h"
 #include "io/atomic_file.h"
@@ -23,19 +24,6 @@ namespace fs = std::filesystem;
 constexpr int64_t kBatch = 16;  // images that the teacher sees at a time
 constexpr const char* kFeatures = "features";
 
-/// FNV-1a of what is added.
-class Fingerprint {
- public:
-  void add(std::span<const uint8_t> bytes) {
-    for (const uint8_t byte : bytes) hash_ = (hash_ ^ byte) * 0x100000001b3ULL;
-  }
-  void add(const std::string& text) { add({reinterpret_cast<const uint8_t*>(text.data()), text.size()}); }
-  uint64_t value() const { return hash_; }
-
- private:
-  uint64_t hash_ = 0xcbf29ce484222325ULL;
-};
-
 TensorFile teacher_file(const TeacherChoice& choice) {
   return choice.teacher_weights.empty() ? TensorFile{} : read_weights(choice.teacher_weights);
 }
@@ -47,7 +35,7 @@ std::string cache_key(const TeacherChoice& choice, const ModelOptions& model, co
     const auto values = tensor.contiguous();
     weights.add(
         fmt::format("{} {} [{}]\n", name, torch::toString(values.scalar_type()), fmt::join(values.sizes(), ", ")));
-    weights.add({static_cast<const uint8_t*>(values.const_data_ptr()), values.nbytes()});
+    weights.add(std::span(static_cast<const uint8_t*>(values.const_data_ptr()), values.nbytes()));
   }
   for (int64_t i = 0; i < images.size(); ++i) data.add(fmt::format("{} {}\n", images.path(i), images.bytes(i)));
   return fmt::format("teacher {} of weights {:x} at {} pixels, images of {} in patches of {}, {} images {:x}{}",

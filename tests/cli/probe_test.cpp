@@ -1,9 +1,9 @@
-#include "core/probe.h"
-
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
 
+#include "core/knn.h"
+#include "core/linear_probe.h"
 #include "core/normalise.h"
 #include "core/teacher.h"
 #include "data/augment.h"
@@ -177,6 +177,144 @@ TEST_CASE("probe: a teacher's features are the mean of its map") {
   CHECK(folder.result()["layer"].is_null());
 }
 
+TEST_CASE("probe: several layers and poolings in one pass; what counts is chosen without the validation images") {
+  ClassFolders folder;
+  write_small_pretrained(folder.model);
+  LoadedBackbone backbone = load_backbone(folder.model);
+  const auto ended =
+      folder.probe({"--weights", folder.model.string(), "--layer", "all", "--pooling", "cls", "--pooling", "mean",
+                    "--neighbours", "5", "--neighbours", "1", "--temperature", "0.1"});
+  CAPTURE(ended.err);
+  REQUIRE(ended.code == 0);
+  const Json result = folder.result();
+  REQUIRE(result["linear_rows"].size() == 4);
+  REQUIRE(result["knn_rows"].size() == 8);
+  const torch::NoGradGuard no_grad;
+  double best = -1;
+  size_t i = 0;
+  for (const int64_t layer : {1, 2}) {
+    for (const auto pooling : {FeaturePooling::kCls, FeaturePooling::kMean}) {
+      const auto features = [&](const torch::Tensor& images_BCHW) {
+        return pool(backbone.model->layers(normalise(images_BCHW, kImagenetMean, kImagenetStd), {layer}).front(),
+                    pooling);
+      };
+      const LabelledFeatures known{features(folder.known_BCHW), folder.known_labels_B},
+          asked{features(folder.asked_BCHW), folder.asked_labels_B};
+      const auto alone = linear_probe(known, asked, 2);
+      const Json& row = result["linear_rows"][i];
+      CHECK(row["layer"] == layer);
+      CHECK(row["pooling"] == (pooling == FeaturePooling::kCls ? "cls" : "mean"));
+      CHECK(row["top1"].get<double>() == doctest::Approx(alone.top1));
+      CHECK(row["held_out_top1"].get<double>() == doctest::Approx(alone.held_out_top1));
+      if (alone.held_out_top1 > best) {
+        best = alone.held_out_top1;
+        CHECK(result["layer"].is_number());
+      }
+      CHECK(result["knn_rows"][2 * i]["top1"].get<double>() ==
+            doctest::Approx(knn_top1(known, asked, 2, {.neighbours = {5}, .temperatures = {0.1}})));
+      ++i;
+    }
+  }
+  for (const Json& row : result["linear_rows"]) {
+    if (row["held_out_top1"].get<double>() < best) continue;
+    CHECK(result["linear_top1"] == row["top1"]);
+    CHECK(result["layer"] == row["layer"]);
+    CHECK(result["pooling"] == row["pooling"]);
+    break;
+  }
+  CHECK(result["knn_top1"] == result["knn_rows"][0]["top1"]);
+  CHECK(ended.out.find("chosen") != std::string::npos);
+}
+
+TEST_CASE("probe: sgd and lars sweep learning rates; the attentive probe reports its own") {
+  ClassFolders folder;
+  write_small_pretrained(folder.model);
+  const auto ended = folder.probe({"--weights",
+                                   folder.model.string(),
+                                   "--linear",
+                                   "lars",
+                                   "--feature-norm",
+                                   "batch",
+                                   "--lr",
+                                   "1",
+                                   "--lr",
+                                   "10",
+                                   "--epochs",
+                                   "5",
+                                   "--warmup-epochs",
+                                   "1",
+                                   "--probe-batch",
+                                   "8",
+                                   "--attentive",
+                                   "--attentive-epochs",
+                                   "2",
+                                   "--attentive-lr",
+                                   "1e-3",
+                                   "--layer",
+                                   "1",
+                                   "--layer",
+                                   "2",
+                                   "--quiet"});
+  CAPTURE(ended.err);
+  REQUIRE(ended.code == 0);
+  CHECK(ended.out.empty());
+  const Json result = folder.result();
+  CHECK(result["linear"] == "lars");
+  REQUIRE(result["linear_rows"].size() == 4);
+  CHECK(result["linear_rows"][1]["lr"] == 10.0);
+  REQUIRE(result["attentive_rows"].size() == 2);
+  CHECK(result["attentive_rows"][1]["layer"] == 2);
+  CHECK(result["attentive_top1"].is_number());
+  REQUIRE(folder.probe({"--weights", folder.model.string(), "--linear", "sgd", "--epochs", "2", "--quiet"}).code == 0);
+  CHECK(folder.result()["linear_rows"].size() == 6);
+  CHECK(!folder.result().contains("attentive_top1"));
+}
+
+TEST_CASE("probe: a cache spares the pass over the images, and serves the same network and images alone") {
+  ClassFolders folder;
+  write_small_pretrained(folder.model);
+  const std::string cache = (folder.root.path / "features.safetensors").string(), model = folder.model.string();
+  const std::vector<std::string> words{"--weights", model,       "--cache", cache,       "--quiet", "--layer",
+                                       "all",       "--pooling", "mean",    "--pooling", "cls"};
+  REQUIRE(folder.probe(words).code == 0);
+  const Json first = folder.result();
+  auto without = words;
+  without.erase(without.begin() + 2, without.begin() + 4);
+  REQUIRE(folder.probe(without).code == 0);
+  CHECK(folder.result() == first);
+
+  const auto refused = [&](const std::vector<std::string>& asked, const char* message) {
+    const auto ended = folder.probe(asked);
+    CAPTURE(ended.err);
+    CHECK(failed_with_one_line(ended));
+    CHECK(ended.err.find(message) != std::string::npos);
+  };
+  refused({"--weights", model, "--cache", cache, "--quiet", "--pooling", "both"}, "layer2.both");
+  refused({"--weights", model, "--cache", cache, "--quiet", "--final-norm"}, "name another --cache");
+  refused({"--weights", model, "--cache", model, "--quiet"}, "apart from what is read");
+  refused({"--random-init", "--cache", cache, "--quiet"}, "--cache with --weights");
+
+  write_small_tokenizer(folder.model);
+  refused(words, "expected features made for");
+  write_small_pretrained(folder.model);
+  REQUIRE(folder.probe(words).code == 0);
+
+  // Bytes of the same number, but no image: whoever looks at it fails.
+  const auto image = folder.val / "dark" / "00.png";
+  const std::string damaged(fs::file_size(image), 'x');
+  std::ofstream(image, std::ios::binary) << damaged;
+  REQUIRE(folder.probe(words).code == 0);
+  CHECK(folder.result() == first);
+  refused({"--weights", model, "--cache", cache, "--quiet", "--attentive"}, "00.png");
+
+  write_png(image, torch::zeros({32, 32, 3}, torch::kUInt8));
+  refused(words, "expected features made for");
+  fs::remove(image);
+  refused(words, "expected features made for");
+  std::ofstream(cache) << "no features";
+  refused(words, "safetensors header");
+}
+
 TEST_CASE("probe: what cannot work is refused before the work, with what to try") {
   ClassFolders folder;
   const auto foreign = folder.root.path / "foreign.safetensors", loose = folder.root.path / "loose",
@@ -206,6 +344,18 @@ TEST_CASE("probe: what cannot work is refused before the work, with what to try"
   refused({"--weights", model, "--data", (folder.root.path / "one").string(), "--val-data", val}, "two classes");
   refused({"--weights", model, "--data", other.string(), "--val-data", val}, "'dark' is in one only");
   refused({"--weights", model, "--data", train, "--val-data", val, "--layer", "3"}, "a layer between 1 and 2");
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--weights", model, "--data", train, "--val-data", val});
+    return more;
+  };
+  refused(with({"--lr", "1"}), "--linear sgd or lars");
+  refused(with({"--linear", "sgd", "--lr", "0"}), "lr: expected a number above 0");
+  refused(with({"--linear", "sgd", "--lr", "much"}), "lr: expected a number, got 'much'");
+  refused(with({"--linear", "sgd", "--epochs", "3", "--warmup-epochs", "3"}), "fewer --warmup-epochs");
+  refused(with({"--neighbours", "0"}), "neighbours: expected a whole number of at least 1");
+  refused(with({"--temperature", "-1"}), "temperature: expected a number above 0");
+  refused(with({"--pooling", "tokens"}), "one of mean, cls, both, got 'tokens'");
+  refused(with({"--layer", "x"}), "a whole number, got 'x'");
   refused({"--weights", model, "--data", train, "--val-data", val, "--seeds", "0"},
           "--seeds: expected a whole number of at least 1");
   refused({"--weights", model, "--data", train, "--val-data", val, "--json", empty.string()}, "got a folder");

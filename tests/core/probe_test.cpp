@@ -1,10 +1,10 @@
-#include "core/probe.h"
-
 #include <doctest/doctest.h>
 
 #include <array>
 
 #include "base/error.h"
+#include "core/knn.h"
+#include "core/linear_probe.h"
 #include "core/metrics.h"
 
 namespace beit {
@@ -82,6 +82,27 @@ TEST_CASE("probe: nearer neighbours weigh more, and fewer samples than neighbour
   const LabelledFeatures train{torch::tensor({{1.0F, 0.0F}, {0.0F, 1.0F}, {0.0F, 1.0F}}), torch::tensor({0, 1, 1})};
   const LabelledFeatures val{torch::tensor({{1.0F, 0.1F}, {0.1F, 1.0F}}), torch::tensor({0, 1})};
   CHECK(knn_top1(train, val, 2) == doctest::Approx(100));
+}
+
+TEST_CASE("probe: kNN's votes are those counted by hand, for all pairs of neighbours and temperatures") {
+  // Cosines with the asked image: 0.8, 0.6, 0.6 and 0 of another class each but the two of class 1.
+  const LabelledFeatures train{torch::tensor({{4.0F, 3.0F}, {3.0F, 4.0F}, {3.0F, -4.0F}, {0.0F, 2.0F}}),
+                               torch::tensor({0, 1, 1, 2})};
+  const LabelledFeatures val{torch::tensor({{5.0F, 0.0F}}), torch::tensor({1})};
+  const auto results = knn(train, val, 3, {.neighbours = {1, 3}, .temperatures = {0.1, 1.0}});
+  REQUIRE(results.size() == 4);
+  const auto is = [&](size_t i, int64_t neighbours, double temperature, double top1) {
+    CHECK(results[i].neighbours == neighbours);
+    CHECK(results[i].temperature == doctest::Approx(temperature));
+    CHECK(results[i].top1 == doctest::Approx(top1));
+  };
+  is(0, 1, 0.1, 0);
+  is(1, 1, 1.0, 0);
+  is(2, 3, 0.1, 0);    // exp(8) against 2 exp(6)
+  is(3, 3, 1.0, 100);  // exp(0.8) against 2 exp(0.6)
+  CHECK(knn_top1(train, val, 3, {.neighbours = {3, 1}, .temperatures = {1.0}}) == doctest::Approx(100));
+  CHECK_THROWS_WITH_AS(knn(train, val, 3, {.neighbours = {0}}), doctest::Contains("positive"), Error);
+  CHECK_THROWS_AS(knn(train, val, 3, {.temperatures = {}}), Error);
 }
 
 TEST_CASE("probe: an image without a class is refused") {
