@@ -1,12 +1,13 @@
 // `beit tokenize`: images to visual tokens.
 // Shape letters: B images of a batch, M images, N patches.
-#include <nlohmann/json.hpp>
-#include <optional>
+#include <string>
+#include <vector>
 
 #include "base/config.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/image_rows.h"
 #include "cli/images.h"
 #include "cli/run_config.h"
 #include "cli/runtime.h"
@@ -18,20 +19,6 @@
 
 namespace beit {
 namespace {
-
-namespace fs = std::filesystem;
-
-/// The paths travel in the file's header; readers, ours too, spend several times its size (io/allowance.h).
-void require_fitting_paths(const Dataset& images, const Grid& grid) {
-  constexpr int64_t kQuotes = 6, kCopies = 3;
-  const int64_t code_bytes = images.size() * grid.patches() * static_cast<int64_t>(sizeof(int32_t));
-  const int64_t most_bytes = std::min<int64_t>(95'000'000, (45'000'000 + code_bytes) / kCopies);
-  int64_t path_bytes = 0;
-  for (int64_t i = 0; i < images.size(); ++i) path_bytes += std::ssize(images.path(i)) + kQuotes;
-  require(path_bytes <= most_bytes,
-          "tokenize: expected paths of at most {} bytes in all, got {}; tokenize the data in parts", most_bytes,
-          path_bytes);
-}
 
 void print_codes(const std::string& path, const torch::Tensor& codes_N, const Grid& grid, int64_t codes) {
   const auto digits = fmt::formatted_size("{}", codes - 1);
@@ -87,16 +74,18 @@ struct Tokenize {
 
     const auto images = open_images(data.data, "data");
     if (!output.empty()) require_unread(output, images);
-    if (!output.empty()) require_fitting_paths(images, grid);
+    if (!output.empty()) {
+      require_fitting_paths(images, images.size() * grid.patches() * static_cast<int64_t>(sizeof(int32_t)), "tokenize");
+    }
     Loader loader(images, evaluation_transform(loaded.options),
                   evaluation_loading(data, batch_size, skip_damaged ? OnDamage::kSkip : OnDamage::kFail));
     loader.start(/*epoch=*/0);
 
     auto codes_MN = torch::empty({output.empty() ? 0 : images.size(), grid.patches()}, torch::kInt32);
-    auto paths = nlohmann::json::array();
+    std::vector<std::string> paths;
     int64_t done = 0;
     Progress progress(0, images.size(), 1, !runtime.quiet);
-    while (const auto batch = next(loader)) {
+    while (const auto batch = next_rows(loader)) {
       const auto codes_BN = loaded.model->codes(batch->views[0].to(device)).to(torch::kCPU, torch::kInt32);
       const int64_t rows = codes_BN.size(0);
       if (!output.empty()) codes_MN.slice(0, done, done + rows).copy_(codes_BN);
@@ -116,13 +105,9 @@ struct Tokenize {
               loaded.codebook.codes);
   }
 
-  static std::optional<Batch> next(Loader& loader) try { return loader.next(); } catch (const Error& error) {
-    fail("{}; --skip-damaged leaves such images out", error.what());
-  }
-
-  void write(const torch::Tensor& codes_MN, const nlohmann::json& paths, const Grid& grid) {
+  void write(const torch::Tensor& codes_MN, const std::vector<std::string>& paths, const Grid& grid) {
     auto metadata = config_metadata("tokenize", options());
-    metadata["paths"] = paths.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    metadata["paths"] = paths_metadata(paths);
     metadata["grid"] = fmt::format("{}x{}", grid.rows, grid.columns);
     write_safetensors(output, {{"codes", codes_MN}}, metadata);
   }
