@@ -93,9 +93,20 @@ TEST_CASE("ranks: one to four ranks with the same batch take the same steps") {
       const auto difference = (got.at("losses") - expected.at("losses")).abs();
       CHECK(difference[0].item<double>() < (doubles ? 1e-12 : 1e-6));
       CHECK(difference.max().item<double>() < (doubles ? 1e-9 : 1e-4));
+      // A bias before batch norm changes nothing: its gradient is what rounding leaves, and has no share to compare.
+      double largest = 0;
       for (const auto& [key, value] : expected) {
+        if (key.starts_with("gradient.")) largest = std::max(largest, value.abs().max().item<double>());
+      }
+      const double single = name.starts_with("segment") ? 1e-4 : 1e-5;  // batch norm alone takes another formula
+      for (const auto& [key, value] : expected) {
+        if (!key.starts_with("gradient.")) continue;
         CAPTURE(key);
-        if (key.starts_with("gradient.")) CHECK(apart(got.at(key), value) < (doubles ? 1e-9 : 1e-5));
+        if (value.abs().max().item<double>() < 1e-6 * largest) {
+          CHECK(got.at(key).abs().max().item<double>() < 1e-6 * largest);
+        } else {
+          CHECK(apart(got.at(key), value) < (doubles ? 1e-9 : single));
+        }
       }
       if (expected.contains("codes")) {
         const double equal = got.at("codes").eq(expected.at("codes")).to(torch::kFloat64).mean().item<double>();
