@@ -21,18 +21,6 @@
 namespace beit {
 namespace {
 
-/// Images of which each has a class.
-Dataset open_classes(const std::vector<std::string>& paths, std::string_view flag) {
-  Dataset images = open_images(paths, flag);
-  require(!images.classes().empty(), "{}: expected images of classes, got none with a class; a class is a folder",
-          flag);
-  for (int64_t i = 0; i < images.size(); ++i) {
-    require(images.label(i) >= 0, "{}: expected an image of a class, got one without; mend the list or archive",
-            images.path(i));
-  }
-  return images;
-}
-
 /// Which of `classes` each of the data's own is.
 torch::Tensor numbers_of(const std::vector<std::string>& own, const std::vector<std::string>& classes) {
   std::vector<int64_t> numbers;
@@ -93,8 +81,7 @@ struct Finetune {
     const BackboneStart backbone = open_start(start, model);
     const Dataset images = open_classes(data.data, "data");
     const std::vector<std::string>& classes = images.classes();
-    require(classes.size() > 1, "data: expected images of two classes at least, got {}; a class is a folder",
-            classes.size());
+    require_classes(images, "data");
     const auto seed = static_cast<uint64_t>(train.seed);
     Loader loader(
         images, finetune_transform(model, data, augment, seed),

@@ -25,6 +25,21 @@ Dataset open_images(const std::vector<std::string>& paths, std::string_view flag
   return Dataset::open(std::vector<std::filesystem::path>(paths.begin(), paths.end()));
 }
 
+Dataset open_classes(const std::vector<std::string>& paths, std::string_view flag) {
+  Dataset images = open_images(paths, flag);
+  images.classes();  // an Error where some are names and some numbers
+  for (int64_t i = 0; i < images.size(); ++i) {
+    require(images.label(i) >= 0, "{}: expected images in class folders, got one without class; a class is a folder",
+            images.path(i));
+  }
+  return images;
+}
+
+void require_classes(const Dataset& images, std::string_view flag) {
+  require(images.classes().size() > 1, "{}: expected images of two classes at least, got {}; a class is a folder", flag,
+          images.classes().size());
+}
+
 SamplerOptions sampler_options(const DataOptions& data, uint64_t seed) {
   require(data.data_weight.empty() || data.data_weight.size() == data.data.size(),
           "data-weight: expected one for each --data, got {} for {}; give --data-weight as often as --data",

@@ -16,6 +16,12 @@ namespace beit {
 /// Error that names the flag where there are no paths, else as Dataset::open().
 Dataset open_images(const std::vector<std::string>& paths, std::string_view flag);
 
+/// The same of images that all have a class. Error that names the first without.
+Dataset open_classes(const std::vector<std::string>& paths, std::string_view flag);
+
+/// Error unless there are two classes at least.
+void require_classes(const Dataset& images, std::string_view flag);
+
 /// What a loader of training does. Error as sampler_options().
 LoaderOptions training_loading(const DataOptions& data, int64_t batch_size, uint64_t seed, bool pin_memory = false,
                                int64_t rank = 0, int64_t ranks = 1);

@@ -32,16 +32,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-Dataset open_classes(const std::vector<std::string>& paths, std::string_view flag) {
-  Dataset images = open_images(paths, flag);
-  for (int64_t i = 0; i < images.size(); ++i) {
-    require(images.label(i) >= 0, "{}: expected images in class folders, got one without class", images.path(i));
-  }
-  require(images.classes().size() > 1, "{}: expected images of two classes at least, got {}; a class is a folder", flag,
-          images.classes().size());
-  return images;
-}
-
 void require_same_classes(const Dataset& train, const Dataset& val) {
   std::vector<std::string> alone;
   std::ranges::set_symmetric_difference(train.classes(), val.classes(), std::back_inserter(alone));
@@ -165,6 +155,7 @@ struct Probe {
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
     const Dataset train = open_classes(data.data, "data"), val = open_classes(data.val_data, "val-data");
+    require_classes(train, "data");
     require_same_classes(train, val);
     if (!cache.empty()) {
       require_unread(cache, train);

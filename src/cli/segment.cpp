@@ -2,13 +2,13 @@
 #include "train/segment.h"
 
 #include <algorithm>
-#include <fstream>
 #include <functional>
 #include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "cli/class_choice.h"
 #include "cli/command.h"
 #include "cli/images.h"
 #include "cli/run_config.h"
@@ -59,16 +59,7 @@ Classes read_classes(const std::string& classes) {
         "classes");
     return found;
   }
-  std::ifstream file(classes);
-  require(file.good(), "classes: expected a number or a readable file of names, got {}; check --classes", classes);
-  for (std::string line; std::getline(file, line);) {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    found.names.push_back(line);
-  }
-  while (!found.names.empty() && found.names.back().empty()) found.names.pop_back();
-  const auto empty = std::ranges::find(found.names, "");
-  require(empty == found.names.end(), "{}: line {}: expected the name of a class, got an empty line; remove it",
-          classes, empty - found.names.begin() + 1);
+  found.names = read_class_names(classes);
   found.count = std::ssize(found.names);
   require(found.count >= 1 && found.count <= 255, "{}: expected names of 1 to 255 classes, one a line, got {}", classes,
           found.count);

@@ -198,10 +198,10 @@ TEST_CASE("finetune: what cannot work is refused before the work, with what to t
     CHECK(has(ended.err, message));
   };
   const Words weights = colours.from_weights();
-  refused(weights + Words{"--data", loose.string()}, "got none with a class; a class is a folder");
+  refused(weights + Words{"--data", loose.string()}, "got one without class; a class is a folder");
   refused(weights + Words{"--data", one.string()}, "images of two classes at least, got 1");
   refused(weights + Words{"--val-data", strange.string()}, "got 'greem'; is 'green' meant?");
-  refused(weights + Words{"--val-data", loose.string()}, "got none with a class; a class is a folder");
+  refused(weights + Words{"--val-data", loose.string()}, "got one without class; a class is a folder");
   refused(weights + Words{"--model", "large"}, "expected its width of 16, got 1024");
   refused(weights + Words{"--depth", "3"}, "leave out --depth");
   refused(weights + Words{"--patch-size", "4"}, "leave out --patch-size");
