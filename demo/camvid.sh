@@ -22,7 +22,7 @@ part 'pre-training' beit pretrain --config camvid "${unlabelled[@]}" --tokenizer
   --output "$out/pretrain" ${PRECISION:+--precision "$PRECISION"}
 for seed in 0 1 2; do
   part "segmentation, seed $seed" segmented pretrained "$seed" --weights "$out/pretrain"
-  part "from scratch, seed $seed" segmented scratch "$seed"
+  part "from scratch, seed $seed" segmented scratch "$seed" --layer-decay 1
 done
 runs() { echo "$1=$out/$1/0,$out/$1/1,$out/$1/2"; }
 part 'figures' demo/spread.py val_miou "$(runs pretrained)" "$(runs scratch)"

@@ -25,7 +25,7 @@ for step in 00001562 00003124 00004686; do
 done
 for seed in 0 1 2; do
   part "fine-tuning, seed $seed" finetuned pretrained "$seed" --weights "$out/pretrain"
-  part "from scratch, seed $seed" finetuned scratch "$seed"
+  part "from scratch, seed $seed" finetuned scratch "$seed" --layer-decay 1
 done
 runs() { echo "$1=$out/$1/0,$out/$1/1,$out/$1/2"; }
 part 'figures' demo/spread.py val_top1 "$(runs pretrained)" "$(runs scratch)"

@@ -5,6 +5,7 @@
 #include "data/dataset.h"
 #include "data/image.h"
 #include "data/label_map.h"
+#include "data/label_maps.h"
 #include "data/loader.h"
 #include "data/mask.h"
 #include "data/mixup.h"

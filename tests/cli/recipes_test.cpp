@@ -204,7 +204,7 @@ TEST_CASE("recipes: a name that is none is refused with the nearest, a recipe of
   refused({"plan", "base-300"}, "base-300: expected one section of");
   refused({"vqkd", "--config", "base-300"},
           "vqkd: recipe 'base-300' has nothing for this command, but for pretrain, finetune, segment");
-  refused({"pretrain", "--config", "base-300"}, "set --tokenizer");
+  refused({"pretrain", "--config", "base-300", "--quiet"}, "set --tokenizer");
 }
 
 }  // namespace
