@@ -157,7 +157,7 @@ struct Segment {
     if (finished(folder, state, steps)) return;
 
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());
-    Segmenter network(segmenter_options(backbone.vit, choice, classes.count), distributed.for_quantizer());
+    Segmenter network(segmenter_options(backbone.vit, choice, classes.count), distributed.as_ranks());
     if (backbone.file) start_from(*network, "backbone.", *backbone.file);
     network->to(device);
     network->set_recompute(train.recompute);

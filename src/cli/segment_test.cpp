@@ -85,7 +85,7 @@ struct SegmentTest {
     Progress progress(0, images.size(), 1, !runtime.quiet);
     segment_images(loaded.model, images, labels ? &*labels : nullptr, {windows, data.workers}, /*rank=*/0, /*ranks=*/1,
                    [&](const SegmentedImage& image) {
-                     if (labels) confusion.add(image.foretold_HW, image.labels_HW.to(device));
+                     if (labels) confusion.add(image.predicted_HW, image.labels_HW.to(device));
                      if (writes) write(image, paths[static_cast<size_t>(image.index)], images, labels);
                      progress.show(++done, "");
                    });
@@ -118,7 +118,7 @@ struct SegmentTest {
 
   void write(const SegmentedImage& image, const std::string& name, const Dataset& images,
              const std::optional<LabelMaps>& labels) const {
-    const auto foretold_HW = image.foretold_HW.to(torch::kCPU).contiguous();
+    const auto predicted_HW = image.predicted_HW.to(torch::kCPU).contiguous();
     const auto put = [&](const fs::path& path, const std::vector<uint8_t>& bytes) {
       require_unread(path, images);
       require(!labels || !labels->holds(path),
@@ -129,8 +129,8 @@ struct SegmentTest {
       require(!error, "{}: expected a folder to write to, got: {}", path.parent_path().string(), error.message());
       write_file_atomically(path, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
     };
-    if (!output.empty()) put(fs::path(output) / name, encode_png_indices(foretold_HW, label_palette()));
-    if (!overlay.empty()) put(fs::path(overlay) / name, encode_png(label_overlay(image.pixels_HWC, foretold_HW)));
+    if (!output.empty()) put(fs::path(output) / name, encode_png_indices(predicted_HW, label_palette()));
+    if (!overlay.empty()) put(fs::path(overlay) / name, encode_png(label_overlay(image.pixels_HWC, predicted_HW)));
   }
 
   void report(const Confusion& confusion, const LoadedSegmenter& loaded, int64_t images) const {

@@ -83,7 +83,7 @@ struct Vqkd {
 
     Targets targets(teacher, model, images, data, device);
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());
-    Tokenizer tokenizer(tokenizer_options(model, codebook, targets.width()), distributed.for_quantizer());
+    Tokenizer tokenizer(tokenizer_options(model, codebook, targets.width()), distributed.as_ranks());
     tokenizer->to(device);
     tokenizer->set_recompute(train.recompute);
     log().info("{} images, {} steps an epoch; {} codes; teacher {}, {} wide", images.size(), steps.steps_per_epoch,

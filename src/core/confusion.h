@@ -19,7 +19,7 @@ class Confusion {
   torch::Tensor& counts() { return counts_KK_; }
   const torch::Tensor& counts() const { return counts_KK_; }
 
-  double accuracy() const;               ///< share of the samples that are right: aAcc
+  double accuracy() const;               ///< share of the samples that are right: aAcc; NaN without any
   torch::Tensor class_accuracy() const;  ///< share of a class's samples that are right
   torch::Tensor iou() const;             ///< right / (label or prediction)
   double mean_accuracy() const;          ///< over classes that occur as label: mAcc

@@ -36,8 +36,9 @@ std::vector<KnnResult> knn(const LabelledFeatures& train, const LabelledFeatures
     const auto [cosine_mN, nearest_mN] = asked_mF.mm(known_FM).topk(most, 1);
     const auto classes_mN = train.labels_M.index_select(0, nearest_mN.flatten()).view_as(nearest_mN);
     for (KnnResult& result : results) {
-      // Less 1 in the exponent: the same order without large numbers.
-      const auto weight_mN = ((cosine_mN.slice(1, 0, result.neighbours) - 1) / result.temperature).exp();
+      // Less the largest in the exponent: the same order, and the nearest always has a vote.
+      const auto weight_mN =
+          ((cosine_mN.slice(1, 0, result.neighbours) - cosine_mN.slice(1, 0, 1)) / result.temperature).exp();
       const auto votes_mK = torch::zeros({asked_mF.size(0), classes}, asked_mF.options())
                                 .scatter_add_(1, classes_mN.slice(1, 0, result.neighbours), weight_mN);
       result.top1 += top1_percent(votes_mK, labels_m) * static_cast<double>(asked_mF.size(0));

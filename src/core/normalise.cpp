@@ -1,13 +1,24 @@
 #include "core/normalise.h"
 
 namespace beit {
+namespace {
+
+torch::Tensor channels(const std::array<float, 3>& values, const torch::Device& device) {
+  return torch::tensor(at::ArrayRef<float>(values)).to(device).view({1, 3, 1, 1});
+}
+
+}  // namespace
 
 torch::Tensor normalise(const torch::Tensor& images_BCHW, const std::array<float, 3>& mean,
                         const std::array<float, 3>& std) {
-  const auto column = [&](const std::array<float, 3>& values) {
-    return torch::tensor(at::ArrayRef<float>(values.data(), values.size())).to(images_BCHW.device()).view({1, 3, 1, 1});
-  };
-  return (images_BCHW - column(mean)) / column(std);
+  const auto device = images_BCHW.device();
+  return (images_BCHW - channels(mean, device)) / channels(std, device);
+}
+
+torch::Tensor denormalise(const torch::Tensor& images_BCHW, const std::array<float, 3>& mean,
+                          const std::array<float, 3>& std) {
+  const auto device = images_BCHW.device();
+  return images_BCHW * channels(std, device) + channels(mean, device);
 }
 
 torch::Tensor normalise(const torch::Tensor& images_BCHW, InputForm form) {

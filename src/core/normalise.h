@@ -15,6 +15,10 @@ constexpr std::array<float, 3> kClipStd{0.26862954F, 0.26130258F, 0.27577711F};
 torch::Tensor normalise(const torch::Tensor& images_BCHW, const std::array<float, 3>& mean,
                         const std::array<float, 3>& std);
 
+/// Back again: x * std + mean.
+torch::Tensor denormalise(const torch::Tensor& images_BCHW, const std::array<float, 3>& mean,
+                          const std::array<float, 3>& std);
+
 /// How a tokenizer's encoder or a backbone standardises images in [0, 1].
 enum class InputForm {
   kDefault,       ///< 2 x - 1

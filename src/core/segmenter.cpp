@@ -59,7 +59,7 @@ torch::Tensor SegmenterImpl::scores(const torch::Tensor& images_BCHW) {
   const int64_t below = padded(height) - height, right = padded(width) - width;
   const auto whole_BCHW = below + right > 0 ? torch::constant_pad_nd(images_BCHW, {0, right, 0, below}) : images_BCHW;
   const auto logits_BKhw = at_least_float32(decode_head_->forward(backbone_->maps(whole_BCHW)));
-  return resize_bilinear(logits_BKhw, height + below, width + right).slice(2, 0, height).slice(3, 0, width);
+  return resize_map(logits_BKhw, height + below, width + right).slice(2, 0, height).slice(3, 0, width);
 }
 
 void SegmenterImpl::update_statistics() {
@@ -80,7 +80,7 @@ SegmentationLoss segmentation_loss(const SegmenterLogits& logits, const torch::T
   const FullPrecision full_precision;
   const auto classes_BHW = labels_BHW.to(torch::kInt64);
   const auto resized = [&](const torch::Tensor& logits_BKhw) {
-    return resize_bilinear(at_least_float32(logits_BKhw), labels_BHW.size(1), labels_BHW.size(2));
+    return resize_map(at_least_float32(logits_BKhw), labels_BHW.size(1), labels_BHW.size(2));
   };
   const auto cross_entropy = [&](const torch::Tensor& logits_BKHW) {
     const auto sum = torch::cross_entropy_loss(logits_BKHW, classes_BHW, {}, at::Reduction::Sum, kIgnored);

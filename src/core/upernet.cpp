@@ -33,12 +33,12 @@ torch::Tensor drop_channels(const torch::Tensor& x_BChw, double rate, const Step
 }
 
 torch::Tensor to_size_of(const torch::Tensor& x_BChw, const torch::Tensor& other_BChw) {
-  return resize_bilinear(x_BChw, other_BChw.size(2), other_BChw.size(3));
+  return resize_map(x_BChw, other_BChw.size(2), other_BChw.size(3));
 }
 
 }  // namespace
 
-torch::Tensor resize_bilinear(const torch::Tensor& x_BChw, int64_t height, int64_t width) {
+torch::Tensor resize_map(const torch::Tensor& x_BChw, int64_t height, int64_t width) {
   if (x_BChw.size(2) == height && x_BChw.size(3) == width) return x_BChw;
   return torch::upsample_bilinear2d(x_BChw, {height, width}, /*align_corners=*/false);
 }

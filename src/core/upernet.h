@@ -65,6 +65,6 @@ class FcnHeadImpl : public torch::nn::Module {
 TORCH_MODULE(FcnHead);
 
 /// Bilinear, corners not aligned, to [B, C, height, width].
-torch::Tensor resize_bilinear(const torch::Tensor& x_BChw, int64_t height, int64_t width);
+torch::Tensor resize_map(const torch::Tensor& x_BChw, int64_t height, int64_t width);
 
 }  // namespace beit

@@ -17,6 +17,8 @@ struct Corner {
 }  // namespace
 
 std::vector<int64_t> window_starts(int64_t side, int64_t window, int64_t stride) {
+  require(side > 0 && window > 0 && stride > 0, "window: expected sizes and a stride of at least 1, got {}, {} and {}",
+          side, window, stride);
   const int64_t count = std::max<int64_t>(side - window + stride - 1, 0) / stride + 1;
   std::vector<int64_t> starts;
   for (int64_t i = 0; i < count; ++i) starts.push_back(std::max<int64_t>(std::min(i * stride, side - window), 0));
@@ -71,7 +73,7 @@ torch::Tensor window_scores(Segmenter& segmenter, const std::vector<torch::Tenso
   const auto add = [&](const torch::Tensor& view_1Chw, bool mirrored) {
     const auto given_1Chw = mirrored ? view_1Chw.flip(3) : view_1Chw;
     const auto logits_1Khw = window_logits(segmenter, given_1Chw, options.stride);
-    auto found_1KHW = resize_bilinear(logits_1Khw, height, width).softmax(1);
+    auto found_1KHW = resize_map(logits_1Khw, height, width).softmax(1);
     if (mirrored) found_1KHW = found_1KHW.flip(3);
     sum_1KHW = sum_1KHW.defined() ? sum_1KHW.add_(found_1KHW) : found_1KHW;
   };

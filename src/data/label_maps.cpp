@@ -12,19 +12,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What stands before the paths of a source's images.
-std::string before_images(const fs::path& source) {
-  const bool holds = fs::is_directory(source) || (fs::is_regular_file(source) && source.extension() == ".tar");
-  std::string place = holds ? source.string() : source.parent_path().string();
-  if (!place.empty() && !place.ends_with('/')) place += '/';
-  return place;
+/// What stands before the path of a source's image: the folder or archive; of a list or a single image, its folder.
+std::string before_image(const fs::path& source, const std::string& path) {
+  const auto slashed = [](std::string place) { return place.empty() || place.ends_with('/') ? place : place + '/'; };
+  const std::string within = slashed(source.string());
+  return path.starts_with(within) ? within : slashed(source.parent_path().string());
 }
 
 bool leaves(const fs::path& path) { return path.is_absolute() || std::ranges::find(path, "..") != path.end(); }
 
 std::string label_path(const std::string& below) { return fs::path(below).replace_extension(".png").string(); }
 
-void apply(const torch::Tensor& labels_HW, const LabelRules& rules, const std::string& path) {
+void apply_rules_(const torch::Tensor& labels_HW, const LabelRules& rules, const std::string& path) {
   if (rules.reduce_zero_label) drop_zero_label_(labels_HW);
   auto* labels = labels_HW.mutable_data_ptr<uint8_t>();
   std::array<int64_t, 256> counts{};
@@ -50,7 +49,7 @@ std::string path_below_source(const Dataset& images, int64_t index, std::span<co
           images.sources(), sources.size());
   const fs::path& source = sources[static_cast<size_t>(images.source(index))];
   const std::string& path = images.path(index);
-  const std::string before = before_images(source);
+  const std::string before = before_image(source, path);
   std::string below = path.starts_with(before) ? path.substr(before.size()) : std::string();
   require(!below.empty() && !leaves(below),
           "{}: expected an image below its source {}, got one elsewhere; give the folder or archive of images itself",
@@ -106,7 +105,7 @@ torch::Tensor LabelMaps::read(int64_t index, const ImageSize& image) const {
       "{}: expected a label map of its image's size, {} x {} (height x width) of {}, got {} x {}; give the one that "
       "was drawn on this image",
       name, image.height, image.width, images_.path(index), labels_HW.size(0), labels_HW.size(1));
-  apply(labels_HW, rules_, name);
+  apply_rules_(labels_HW, rules_, name);
   return labels_HW;
 }
 

@@ -1,6 +1,7 @@
 // Work on numbered items by several threads.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -22,7 +23,7 @@ void for_each_ahead(int64_t count, int64_t workers, const Make& make, const Take
   const auto begin = [&] {
     if (begun < count) coming.push_back(std::async(std::launch::async, std::cref(make), begun++));
   };
-  for (int64_t i = 0; i < workers; ++i) begin();
+  for (int64_t i = 0; i < std::max<int64_t>(workers, 1); ++i) begin();
   for (int64_t i = 0; i < count; ++i) {
     auto made = coming.front().get();
     coming.pop_front();

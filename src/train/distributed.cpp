@@ -186,7 +186,7 @@ std::vector<int64_t> Distributed::gather(int64_t value) {
   return {values_R.data_ptr<int64_t>(), values_R.data_ptr<int64_t>() + ranks()};
 }
 
-Ranks Distributed::for_quantizer() {
+Ranks Distributed::as_ranks() {
   return {.rank = rank(), .size = ranks(), .sum = [this](torch::Tensor& tensor) { sum(tensor); }};
 }
 

@@ -57,8 +57,8 @@ class Distributed {
   /// Every rank's value, by rank. Collective.
   std::vector<int64_t> gather(int64_t value);
 
-  /// For the quantizer, which this object must outlive.
-  Ranks for_quantizer();
+  /// For networks that sum over ranks (the codebook, batch norm), which this object must outlive.
+  Ranks as_ranks();
 
   /// Runs `work`, which enters collective operations by itself (a backward pass that reduces gradients), and turns what
   /// a lost rank makes it throw into the Error. Other exceptions pass. Collective.

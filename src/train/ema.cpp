@@ -12,6 +12,12 @@ Ema::Ema(const torch::nn::Module& model, double decay) : decay_(decay) {
     weights_.push_back(item.value());
     averages_.push_back(item.value().detach().clone());
   }
+  for (const auto& item : model.named_buffers()) {
+    if (!item.key().ends_with("running_mean") && !item.key().ends_with("running_var")) continue;
+    names_.push_back(item.key());
+    weights_.push_back(item.value());
+    averages_.push_back(item.value().clone());
+  }
 }
 
 void Ema::update() {

@@ -10,8 +10,8 @@
 
 namespace beit {
 
-/// Averages of the parameters that require a gradient; what moves otherwise, such as a codebook, has none. Starts from
-/// the weights at hand.
+/// Averages of the parameters that require a gradient, and of batch norm's running statistics, which belong to them;
+/// what else moves otherwise, such as a codebook, has none. Starts from the weights at hand.
 class Ema {
  public:
   /// `decay` in (0, 1).
@@ -23,7 +23,7 @@ class Ema {
   /// Puts the averages in the model's weights' place, and those in theirs; a second call undoes it.
   void exchange();
 
-  /// By the parameters' names, sharing memory with this object.
+  /// By the names of parameters and statistics, sharing memory with this object.
   TensorMap state() const;
   /// Copies a state. Error where an average is missing or of another shape.
   void set_state(const TensorMap& state);

@@ -128,6 +128,7 @@ Exported export_own(const NetworkFile& given) {
   OptionList options = describe(file.model);
   if (file.network == Network::kTokenizer) options = join({options, describe(file.codebook)});
   if (file.network == Network::kPretrained) options = join({options, describe(file.mim)});
+  if (file.network == Network::kSegmenter) options = join({options, describe(file.segmenter)});
   Exported exported{.tensors = file.tensors,
                     .metadata = {{"format", "beit"}, {"command", "convert"}, {"config", to_json(options)}}};
   if (!file.class_names.empty()) exported.metadata.insert(class_metadata(file.class_names));
@@ -136,6 +137,7 @@ Exported export_own(const NetworkFile& given) {
 
 Exported export_reference(const NetworkFile& file) {
   Exported exported{.tensors = file.tensors, .metadata = {{"format", "pt"}}};
+  if (!file.class_names.empty()) exported.left_out.emplace_back("names of classes");
   const auto index_TT = relative_position_index(file.vit.grid);
   constexpr std::string_view kTable = "relative_position_bias_table", kIndex = "relative_position_index";
   for (const auto& [name, tensor] : file.tensors) {
@@ -150,6 +152,7 @@ Exported export_timm(const NetworkFile& file) {
   Exported exported{.tensors = file.tensors, .metadata = {{"format", "pt"}}};
   leave_out(exported, {"mask_token", "lm_head."});
   leave_out_cls_branch(exported);
+  if (!file.class_names.empty()) exported.left_out.emplace_back("names of classes");
   exported.config_json = timm_config(file).dump(2) + "\n";
   return exported;
 }

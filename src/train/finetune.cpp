@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "core/metrics.h"
 #include "data/random_erasing.h"
 #include "data/views.h"
 #include "io/weights.h"
@@ -122,22 +123,21 @@ nlohmann::ordered_json FinetuneTask::validate() {
   if (validation_ == nullptr) return nlohmann::ordered_json::object();
   const torch::NoGradGuard no_grad;
   model_->eval();
-  const int64_t most = std::min<int64_t>(5, model_->classes());
   auto sums = torch::zeros({4}, torch::TensorOptions(device_).dtype(torch::kFloat64));  // loss, first, first 5, images
   validate_on(*validation_, [&](const Batch& batch) {
     const auto labels_B = on_device(val_classes_V_.index_select(0, batch.labels_B), device_);
     const auto logits_BK = model_->forward(on_device(batch.views[0], device_));
-    const auto right_B5 = std::get<1>(logits_BK.topk(most, 1)).eq(labels_B.unsqueeze(1)).to(torch::kFloat64);
-    const auto loss = torch::cross_entropy_loss(logits_BK, labels_B, {}, at::Reduction::Sum);
-    sums += torch::stack({loss.to(torch::kFloat64), right_B5.select(1, 0).sum(), right_B5.sum(),
-                          torch::full_like(loss, labels_B.size(0), torch::kFloat64)});
+    const auto ranks_B = label_ranks(logits_BK, labels_B);
+    const auto loss = torch::cross_entropy_loss(logits_BK, labels_B, {}, at::Reduction::Sum).to(torch::kFloat64);
+    sums += torch::stack({loss, ranks_B.lt(1).sum().to(torch::kFloat64), ranks_B.lt(5).sum().to(torch::kFloat64),
+                          torch::full_like(loss, labels_B.size(0))});
   });
   distributed_.sum(sums);
   model_->train();
   const auto means = (sums / sums[3]).cpu();
-  return {{"val_loss", means[0].item<double>()},
-          {"val_top1", 100 * means[1].item<double>()},
-          {"val_top5", 100 * means[2].item<double>()}};
+  nlohmann::ordered_json figures{{"val_loss", means[0].item<double>()}, {"val_top1", 100 * means[1].item<double>()}};
+  if (model_->classes() > 5) figures["val_top5"] = 100 * means[2].item<double>();
+  return figures;
 }
 
 }  // namespace beit

@@ -43,7 +43,7 @@ class FinetuneTask : public TrainingTask {
   /// Of the parts in their order. `top1`, in percent, only where no batch is ever mixed: a mixed image has no one
   /// class.
   StepLoss loss(const Batch& batch, const StepPart& part) override;
-  /// val_loss (cross-entropy without smoothing), val_top1 and val_top5 in percent.
+  /// val_loss (cross-entropy without smoothing), val_top1 and, of more than five classes, val_top5 in percent.
   nlohmann::ordered_json validate() override;
 
  private:

@@ -41,8 +41,8 @@ std::string readable(const Json& line) {
 }
 
 void warn_of_rising(const Schedule& lr) {
-  if (lr.warmup_steps >= lr.steps) {
-    log().warn("the learning rate rises to the end, as all epochs are warm-up; see --warmup-epochs");
+  if (lr.warmup_steps >= lr.steps && lr.fall == Fall::kCosine) {
+    log().warn("the learning rate rises to the end, as all steps are warm-up; see --warmup-epochs and --warmup-steps");
   } else if (lr.last > lr.peak) {
     log().warn("the learning rate rises from {:g} to {:g} at the end; see --lr and --min-lr", lr.peak, lr.last);
   }

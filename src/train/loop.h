@@ -28,7 +28,7 @@ struct Plan {
   int64_t steps_per_epoch = 0;
   int64_t epochs = 0;     ///< of the whole schedule, the last of them maybe not to its end
   int64_t last_step = 0;  ///< where the run stops
-  Schedule lr;            ///< over all epochs
+  Schedule lr;            ///< over all epochs, or all steps where there are none
 };
 
 /// Error for options out of range. `peak_lr` is --lr, scaled where the method scales it.

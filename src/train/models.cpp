@@ -86,14 +86,18 @@ std::shared_ptr<torch::nn::Module> empty_network(const NetworkFile& file) {
     case Network::kTokenizer: return empty_tokenizer(file).ptr();
     case Network::kPretrained: return empty_mim(file).ptr();
     case Network::kClassifier: return empty_classifier(file).ptr();
-    case Network::kSegmenter: return empty_segmenter(file).ptr();
+    case Network::kSegmenter:
+      if (file.classes > 0) return empty_segmenter(file).ptr();
+      [[fallthrough]];  // heads of another kind: its backbone
     default: return ViT(file.vit, file.final_norm).ptr();
   }
 }
 
 /// What empty_network() takes.
 TensorMap whole_tensors(const NetworkFile& file) {
-  return file.network == Network::kBackbone ? backbone_tensors(file) : file.tensors;
+  const bool headless =
+      file.network == Network::kBackbone || (file.network == Network::kSegmenter && file.classes == 0);
+  return headless ? backbone_tensors(file) : file.tensors;
 }
 
 }  // namespace
@@ -159,15 +163,20 @@ LoadedClassifier load_classifier(const std::filesystem::path& path, const LoadOp
 
 LoadedSegmenter load_segmenter(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kSegmenter);
-  return {filled(empty_segmenter(file), file.tensors, file), file.model, file.segmenter, file.classes,
-          file.class_names};
+  return {filled(empty_segmenter(file), file.tensors, file),
+          file.model,
+          file.segmenter,
+          file.classes,
+          file.class_names,
+          file.config};
 }
 
 LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOptions& load) {
-  const NetworkFile file = open_network(path, load);
+  NetworkFile file = open_network(path, load);
   require(is_ours(file.network),
           "{}: expected a network with a backbone, got {}; `beit inspect` shows what a file holds", path.string(),
           readable(file.network));
+  if (file.network == Network::kSegmenter) file.assumed.emplace_back(kFreshNorm);
   LoadedBackbone loaded{filled(ViT(file.vit, file.final_norm), backbone_tensors(file), file), file.model};
   if (file.network == Network::kTokenizer) loaded.input = input_form(file.codebook);
   return loaded;

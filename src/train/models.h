@@ -52,6 +52,7 @@ struct LoadedSegmenter {
   SegmenterChoice choice;  ///< resolved
   int64_t classes = 0;
   std::vector<std::string> class_names = {};  ///< as of LoadedClassifier
+  std::string config = {};                    ///< JSON of the options that trained it; empty where the file has none
 };
 LoadedSegmenter load_segmenter(const std::filesystem::path& path, const LoadOptions& options = {});
 

@@ -226,7 +226,7 @@ void derive_vit(NetworkFile& file, const Shapes& shapes, const Stated& stated, c
 
   file.final_norm = shapes.has("fc_norm.weight") ? FinalNorm::kPatches : FinalNorm::kTokens;
   if (file.network != Network::kSegmenter && !shapes.has("fc_norm.weight") && !shapes.has("norm.weight")) {
-    file.assumed.push_back("a final norm at its initial values, as the file has none");
+    file.assumed.emplace_back(kFreshNorm);
   }
 }
 
@@ -421,6 +421,7 @@ NetworkFile as_network(const TensorFile& given, std::string path, const LoadOpti
 
   check_storages(file.tensors, file.path);
   const Stated stated = stated_by(given, file.path);
+  file.config = stated.config.value_or("");
   const TensorMap backbone = tensors_under(file.tensors, file.prefix());
   derive_vit(file, Shapes(backbone, file.path), stated, options);
   if (options.image_size > 0 && options.image_size != file.model.image_size) resize(file, options.image_size);

@@ -18,13 +18,16 @@ enum class Network {
   kTokenizer,   ///< encoder, codebook, decoder
   kPretrained,  ///< backbone, `mask_token`, `lm_head`, CLS branch
   kClassifier,  ///< backbone, `head`
-  kSegmenter,   ///< `backbone.*`, `decode_head.*`
+  kSegmenter,   ///< `backbone.*`, `decode_head.*`, `auxiliary_head.*`
   kBackbone,    ///< without any head
   kClip,
   kDino,   ///< teachers
   kCodes,  ///< what `beit tokenize` wrote
   kUnknown,
 };
+/// What is assumed of a backbone that was trained without a final norm and is used with one.
+inline constexpr const char* kFreshNorm = "a final norm at its initial values, as the file has none";
+
 /// Whether it is one of BEiT v2's, which has a backbone.
 constexpr bool is_ours(Network network) { return network <= Network::kBackbone; }
 constexpr bool is_teacher(Network network) { return network == Network::kClip || network == Network::kDino; }
@@ -41,6 +44,7 @@ struct NetworkFile {
   std::vector<std::string> order;     ///< names before the renaming, as the file lists them
   std::vector<std::string> left_out;  ///< what of the file is no part of the network
   std::vector<std::string> assumed;   ///< "12 heads, the width over 64"
+  std::string config;                 ///< JSON of all options of the command that wrote it; empty where not ours
 
   // Of kTokenizer to kBackbone:
   ViTOptions vit;      ///< of the encoder or backbone

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/normalise.h"
 #include "data/mask.h"
 #include "data/views.h"
 #include "train/evaluation.h"
@@ -69,11 +70,7 @@ std::vector<Picture> PretrainTask::pictures(const Batch& batch) {
   const auto foretold_M = model_->forward(student_BCHW, mask_BN).main_MV.argmax(1);
   model_->train();
   const auto right_M = foretold_M.eq(tokenizer_->codes(first(1)).masked_select(mask_BN));
-  // The student's view comes standardised.
-  const auto channels = [](const std::array<float, 3>& values) {
-    return torch::tensor(at::ArrayRef<float>(values)).view({1, 3, 1, 1});
-  };
-  const auto images_BCHW = student_BCHW.to(torch::kCPU) * channels(kImagenetStd) + channels(kImagenetMean);
+  const auto images_BCHW = denormalise(student_BCHW.to(torch::kCPU), kImagenetMean, kImagenetStd);
   return {{"masks", mask_picture(images_BCHW, mask_BN, right_M, model_->grid(student_BCHW))}};
 }
 

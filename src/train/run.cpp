@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 /// Options that may change while a run goes on: how long, how fast, how often, and where.
-constexpr std::array<std::string_view, 34> kMayChange{"output",
+constexpr std::array<std::string_view, 37> kMayChange{"output",
                                                       "epochs",
                                                       "steps",
                                                       "lr",
@@ -52,7 +52,10 @@ constexpr std::array<std::string_view, 34> kMayChange{"output",
                                                       "lr-schedule",
                                                       "warmup-steps",
                                                       "val-labels",
-                                                      "layer-decay"};
+                                                      "layer-decay",
+                                                      "stride",
+                                                      "flip",
+                                                      "scale"};
 
 bool may_change(std::string_view option) {
   return std::find(kMayChange.begin(), kMayChange.end(), option) != kMayChange.end();

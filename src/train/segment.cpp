@@ -73,7 +73,7 @@ StepLoss SegmentTask::loss(const Batch& batch, const StepPart& part) {
   const SegmentationLoss loss = segmentation_loss(model_->forward(on_device(batch.views[0], device_), part),
                                                   on_device(batch.views[1], device_), auxiliary_weight_);
   return {loss.total,
-          {{"main_loss", loss.main}, {"auxiliary_loss", loss.auxiliary}, {"pixel_accuracy", loss.accuracy}}};
+          {{"main_loss", loss.main}, {"auxiliary_loss", loss.auxiliary}, {"pixel_accuracy", 100 * loss.accuracy}}};
 }
 
 nlohmann::ordered_json SegmentTask::validate() {
@@ -81,7 +81,7 @@ nlohmann::ordered_json SegmentTask::validate() {
   Confusion confusion(model_->options().classes);
   segment_images(model_, validation_->images, &validation_->labels, validation_->testing, distributed_.rank(),
                  distributed_.ranks(),
-                 [&](const SegmentedImage& image) { confusion.add(image.foretold_HW, image.labels_HW.to(device_)); });
+                 [&](const SegmentedImage& image) { confusion.add(image.predicted_HW, image.labels_HW.to(device_)); });
   model_->train();
   distributed_.sum(confusion.counts());
   return {
@@ -93,13 +93,10 @@ std::vector<Picture> SegmentTask::pictures(const Batch& batch) {
   const int64_t shown = std::min(kShownImages, batch.indices_B.size(0));
   const auto views_BCHW = on_device(batch.views[0].narrow(0, 0, shown), device_);
   model_->eval();
-  const auto foretold_BHW = model_->scores(views_BCHW).argmax(1).to(torch::kUInt8);
+  const auto predicted_BHW = model_->scores(views_BCHW).argmax(1).to(torch::kUInt8);
   model_->train();
-  const auto channels = [](const std::array<float, 3>& values) {
-    return torch::tensor(at::ArrayRef<float>(values)).view({1, 3, 1, 1});
-  };
-  const auto images_BCHW = views_BCHW.to(torch::kCPU) * channels(kImagenetStd) + channels(kImagenetMean);
-  return {{"segmentation", label_picture(images_BCHW, batch.views[1].narrow(0, 0, shown), foretold_BHW)}};
+  const auto images_BCHW = denormalise(views_BCHW.to(torch::kCPU), kImagenetMean, kImagenetStd);
+  return {{"segmentation", label_picture(images_BCHW, batch.views[1].narrow(0, 0, shown), predicted_BHW)}};
 }
 
 }  // namespace beit

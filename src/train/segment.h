@@ -30,12 +30,12 @@ struct SegmentTesting {
 /// The numbers of --scale; 1 where there is none. Error for what is no positive number.
 std::vector<double> scales_of(const WindowOptions& windows);
 
-/// An image and what the network foretells of it.
+/// An image and what the network predicts of it.
 struct SegmentedImage {
-  int64_t index = 0;          ///< in the data set
-  torch::Tensor pixels_HWC;   ///< uint8, on the CPU
-  torch::Tensor labels_HW;    ///< uint8, on the CPU; undefined without label maps
-  torch::Tensor foretold_HW;  ///< uint8 in [0, K), at the image's own size, on the network's device
+  int64_t index = 0;           ///< in the data set
+  torch::Tensor pixels_HWC;    ///< uint8, on the CPU
+  torch::Tensor labels_HW;     ///< uint8, on the CPU; undefined without label maps
+  torch::Tensor predicted_HW;  ///< uint8 in [0, K), at the image's own size, on the network's device
 };
 
 /// Every `ranks`-th image from `rank` on, in the data set's order: the class of the largest of window_scores()
@@ -66,12 +66,13 @@ class SegmentTask : public TrainingTask {
 
   torch::nn::Module& model() override { return *model_; }
   LayerDecay layer_decay() const override { return layer_decay_; }
+  /// Beside the loss `pixel_accuracy`, in percent: the mean of the ranks' shares of their labelled pixels.
   StepLoss loss(const Batch& batch, const StepPart& part) override;
   void step_taken() override { model_->update_statistics(); }
   void step_refused() override { model_->discard_statistics(); }
   /// Over all pixels of the set: `val_miou`, `val_macc`, `val_aacc`, in percent.
   nlohmann::ordered_json validate() override;
-  /// Views of a batch's first images, their labels, and what the model foretells in eval(). Changes nothing.
+  /// Views of a batch's first images, their labels, and what the model predicts in eval(). Changes nothing.
   std::vector<Picture> pictures(const Batch& batch) override;
 
  private:

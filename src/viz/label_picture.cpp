@@ -53,13 +53,13 @@ torch::Tensor label_overlay(const torch::Tensor& pixels_HWC, const torch::Tensor
 }
 
 torch::Tensor label_picture(const torch::Tensor& images_BCHW, const torch::Tensor& labels_BHW,
-                            const torch::Tensor& foretold_BHW) {
+                            const torch::Tensor& predicted_BHW) {
   const auto colours_BCHW = [](const torch::Tensor& map_BHW) {
     return label_colours(map_BHW).permute({0, 3, 1, 2}).to(torch::kFloat32).div(255);
   };
-  require(labels_BHW.dim() == 3 && foretold_BHW.dim() == 3, "picture: expected labels [B, H, W], got [{}] and [{}]",
-          fmt::join(labels_BHW.sizes(), ", "), fmt::join(foretold_BHW.sizes(), ", "));
-  return side_by_side({images_BCHW, colours_BCHW(labels_BHW), colours_BCHW(foretold_BHW)});
+  require(labels_BHW.dim() == 3 && predicted_BHW.dim() == 3, "picture: expected labels [B, H, W], got [{}] and [{}]",
+          fmt::join(labels_BHW.sizes(), ", "), fmt::join(predicted_BHW.sizes(), ", "));
+  return side_by_side({images_BCHW, colours_BCHW(labels_BHW), colours_BCHW(predicted_BHW)});
 }
 
 }  // namespace beit

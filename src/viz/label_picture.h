@@ -25,6 +25,6 @@ torch::Tensor label_overlay(const torch::Tensor& pixels_HWC, const torch::Tensor
 /// Of each image (float in [0, 1]): the image, its labels and what was foretold, each uint8 [B, H, W]. Any device.
 /// Returns uint8 [H, W, C] on the CPU. Error for other shapes.
 torch::Tensor label_picture(const torch::Tensor& images_BCHW, const torch::Tensor& labels_BHW,
-                            const torch::Tensor& foretold_BHW);
+                            const torch::Tensor& predicted_BHW);
 
 }  // namespace beit

@@ -229,12 +229,12 @@ TEST_CASE("segment test: figures, label maps and pictures are those of the netwo
   Confusion confusion(kSmallSegments);
   int64_t compared = 0;
   segment_images(set.model, images, &labels, {windows, 1}, 0, 1, [&](const SegmentedImage& image) {
-    confusion.add(image.foretold_HW, image.labels_HW);
+    confusion.add(image.predicted_HW, image.labels_HW);
     const auto name = fs::relative(images.path(image.index), set.images);
     CAPTURE(name.string());
-    CHECK(torch::equal(decode_label_map(bytes_of_file(set.output / name), "map"), image.foretold_HW));
+    CHECK(torch::equal(decode_label_map(bytes_of_file(set.output / name), "map"), image.predicted_HW));
     const auto seen = decode_image(bytes_of_file(set.overlay / name), "picture");
-    CHECK(torch::equal(seen, label_overlay(image.pixels_HWC, image.foretold_HW)));
+    CHECK(torch::equal(seen, label_overlay(image.pixels_HWC, image.predicted_HW)));
     ++compared;
   });
   CHECK(compared == 5);

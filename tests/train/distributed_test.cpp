@@ -137,7 +137,7 @@ void check_collectives(Distributed& ranks) {
   REQUIRE(values.size() == static_cast<size_t>(size));
   for (int64_t rank = 0; rank < size; ++rank) CHECK(values[static_cast<size_t>(rank)] == (int64_t{1} << 40) + rank);
 
-  const Ranks of_quantizer = ranks.for_quantizer();
+  const Ranks of_quantizer = ranks.as_ranks();
   CHECK(of_quantizer.rank == ranks.rank());
   CHECK(of_quantizer.size == size);
   auto counts = torch::ones({4}, torch::kInt64);

@@ -32,13 +32,13 @@ TEST_CASE("ranks: the work of one rank" * doctest::skip()) {
   for (const auto type : {torch::kFloat64, torch::kFloat32}) {
     const std::string bits = type == torch::kFloat64 ? "64" : "32";
     SmallMim mim(type), sharded(type);
-    SmallVqkd vqkd(type, distributed.for_quantizer());
+    SmallVqkd vqkd(type, distributed.as_ranks());
     SmallFinetune finetune(type, distributed);
     keep("finetune" + bits, twenty_steps(finetune, options_of(place->ranks), distributed));
     keep("mim" + bits, twenty_steps(mim, options_of(place->ranks), distributed));
     keep("vqkd" + bits, twenty_steps(vqkd, options_of(place->ranks), distributed));
     keep("sharded" + bits, twenty_steps(sharded, options_of(place->ranks), distributed, /*shard=*/true));
-    SmallSegment segment(type, distributed.for_quantizer());
+    SmallSegment segment(type, distributed.as_ranks());
     keep("segment" + bits, twenty_steps(segment, options_of(1), distributed));  // batch norm sees the step as a whole
   }
 }

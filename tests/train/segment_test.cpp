@@ -67,8 +67,8 @@ TEST_CASE("segment: images of all sizes are foretold as one by one, and ranks sh
                    [&](const SegmentedImage& image) {
                      CHECK(image.index % 2 == rank);
                      CHECK(image.labels_HW.defined() == (rank == 0));
-                     CHECK(image.foretold_HW.sizes() == image.pixels_HWC.sizes().slice(0, 2));
-                     foretold[static_cast<size_t>(image.index)] = image.foretold_HW;
+                     CHECK(image.predicted_HW.sizes() == image.pixels_HWC.sizes().slice(0, 2));
+                     foretold[static_cast<size_t>(image.index)] = image.predicted_HW;
                    });
   }
   CHECK(!model->is_training());
@@ -103,7 +103,7 @@ TEST_CASE("segment: validation counts every labelled pixel of the set once, and 
   segment_images(model, images, &labels, {windows, 1}, 0, 1, [&](const SegmentedImage& image) {
     for (int64_t y = 0; y < image.labels_HW.size(0); ++y) {
       for (int64_t x = 0; x < image.labels_HW.size(1); ++x) {
-        const auto label = image.labels_HW[y][x].item<uint8_t>(), said = image.foretold_HW[y][x].item<uint8_t>();
+        const auto label = image.labels_HW[y][x].item<uint8_t>(), said = image.predicted_HW[y][x].item<uint8_t>();
         if (label == kIgnoredLabel) continue;
         ++all;
         ++labelled[label];

@@ -38,13 +38,13 @@ TEST_CASE("label picture: an overlay mixes image and colour by halves, and draws
 }
 
 TEST_CASE("label picture: image, labels and what was foretold stand side by side") {
-  const auto labels_BHW = torch::ones({1, 8, 8}, torch::kUInt8), foretold_BHW = 2 * labels_BHW;
-  const auto picture_HWC = label_picture(torch::full({1, 3, 8, 8}, 0.2), labels_BHW, foretold_BHW);
+  const auto labels_BHW = torch::ones({1, 8, 8}, torch::kUInt8), predicted_BHW = 2 * labels_BHW;
+  const auto picture_HWC = label_picture(torch::full({1, 3, 8, 8}, 0.2), labels_BHW, predicted_BHW);
   REQUIRE(picture_HWC.sizes() == torch::IntArrayRef({8, 3 * 8 + 2 * 4, 3}));
   CHECK(torch::equal(picture_HWC[0][0], torch::tensor({51, 51, 51}, torch::kUInt8)));
   CHECK(torch::equal(picture_HWC[7][12], torch::tensor({128, 0, 0}, torch::kUInt8)));
   CHECK(torch::equal(picture_HWC[7][31], torch::tensor({0, 128, 0}, torch::kUInt8)));
-  CHECK_THROWS_AS(label_picture(torch::zeros({1, 3, 8, 8}), labels_BHW[0], foretold_BHW), Error);
+  CHECK_THROWS_AS(label_picture(torch::zeros({1, 3, 8, 8}), labels_BHW[0], predicted_BHW), Error);
 }
 
 }  // namespace
