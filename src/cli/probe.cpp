@@ -196,8 +196,8 @@ struct Probe {
     sweep.norm = feature_norm == "batch"  ? FeatureNorm::kBatch
                  : feature_norm == "none" ? FeatureNorm::kNone
                                           : FeatureNorm::kStandard;
-    sweep.lrs =
-        linear == "lars" ? std::vector{0.01, 0.03, 0.1, 0.3, 1.0} : std::vector{0.001, 0.003, 0.01, 0.03, 0.1, 0.3};
+    sweep.lrs = linear == "lars" ? std::vector{0.03, 0.1, 0.3, 1.0, 3.0, 10.0}
+                                 : std::vector{0.001, 0.003, 0.01, 0.03, 0.1, 0.3};
     if (!lr.empty()) sweep.lrs = numbers(lr, "lr", positive);
     neighbourhood = {whole_numbers(neighbours, "neighbours", {.least = 1}),
                      numbers(temperature, "temperature", positive)};

@@ -312,7 +312,7 @@ TEST_CASE("probe: a cache spares the pass over the images, and serves the same n
   fs::remove(image);
   refused(words, "expected features made for");
   std::ofstream(cache) << "no features";
-  refused(words, "safetensors header");
+  refused(words, "expected a header");
 }
 
 TEST_CASE("probe: what cannot work is refused before the work, with what to try") {

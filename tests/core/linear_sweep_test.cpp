@@ -68,7 +68,7 @@ TEST_CASE("linear sweep: a head is what autograd, batch norm and SGD or LARS mak
     for (const auto optimizer : {ProbeOptimizer::kSgd, ProbeOptimizer::kLars}) {
       const LinearSweepOptions options{.optimizer = optimizer,
                                        .norm = norm,
-                                       .lrs = {optimizer == ProbeOptimizer::kLars ? 30.0 : 0.8},
+                                       .lrs = {optimizer == ProbeOptimizer::kLars ? 2000.0 : 0.8},
                                        .weight_decay = 0.01,
                                        .batch_size = 32,
                                        .epochs = 4,
@@ -84,7 +84,8 @@ TEST_CASE("linear sweep: a head is what autograd, batch norm and SGD or LARS mak
 
 TEST_CASE("linear sweep: each head becomes what it becomes alone") {
   const auto train = clusters(80, 0.5, 1);
-  LinearSweepOptions options{.optimizer = ProbeOptimizer::kLars, .lrs = {3, 30, 300}, .batch_size = 16, .epochs = 3};
+  LinearSweepOptions options{
+      .optimizer = ProbeOptimizer::kLars, .lrs = {300, 3000, 10000}, .batch_size = 16, .epochs = 3};
   const LinearHeads all = train_linear_heads(train, 3, options);
   for (int64_t i = 0; i < 3; ++i) {
     LinearSweepOptions one = options;
