@@ -11,7 +11,7 @@ out=build/cifar10
 mkdir -p "$out"
 
 finetuned() {  # NAME SEED FLAGS...
-  beit finetune --config cifar10 "${images[@]}" --seed "$2" --output "$out/$1/$2" "${@:3}"
+  beit finetune --config cifar10 "${images[@]}" --seed "$2" --output "$out/$1/$2" ${PRECISION:+--precision "$PRECISION"} "${@:3}"
 }
 probed() {  # NAME FLAGS...
   [ -e "$out/$1.json" ] || beit probe --config cifar10 "${images[@]}" "${@:2}" --json "$out/$1.json"

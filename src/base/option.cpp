@@ -61,6 +61,9 @@ nlohmann::ordered_json json_of(const Option& option) {
   return std::visit([](const auto* value) { return nlohmann::ordered_json(*value); }, option.value);
 }
 
+/// A choice among texts of which none was made, which no text of a file could say.
+bool is_unsaid(const Option& option) { return !option.choices.empty() && shown(option).empty(); }
+
 }  // namespace
 
 OptionList join(std::initializer_list<OptionList> lists) {
@@ -126,7 +129,7 @@ std::string shown(const Option& option) {
 std::string to_toml(const OptionList& options) {
   std::string lines;
   for (const Option& option : options) {
-    if (option.positional) continue;
+    if (option.positional || is_unsaid(option)) continue;
     const std::string value = std::visit(Overload{[](const std::string* text) { return quoted(*text); },
                                                   [](const std::vector<std::string>* texts) {
                                                     std::vector<std::string> items;
@@ -176,7 +179,7 @@ void from_json(const OptionList& options, std::string_view json, std::string_vie
                         [&](std::string* value) {
                           expect(entry->is_string(), "a text");
                           const auto text = entry->get<std::string>();
-                          check_choice(option, text, place);
+                          if (!text.empty()) check_choice(option, text, place);  // empty: none was said
                           *value = text;
                         },
                         [&](std::vector<std::string>* value) {

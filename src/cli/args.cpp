@@ -113,6 +113,7 @@ void read_configuration(const Command& command, const std::vector<Command>& comm
   const Config file = read_config(config);
   if (!file.shipped && find_shipped(shipped_recipes(), config) != nullptr)
     log().warn("{}: taken for the file of that name, not the recipe", config);
+  const bool trains = contains(own, "resume");  // not by what a recipe says of other commands alone
   bool used = false;
   for (const Setting& setting : file.settings) {
     const std::string where = fmt::format("{}:{}", config, setting.line);
@@ -129,14 +130,14 @@ void read_configuration(const Command& command, const std::vector<Command>& comm
            at_top ? "" : " in [" + setting.section + "]", names.empty() ? "" : nearest(setting.key, names));
     }
     if (!at_top && setting.section != section_of(command)) continue;
-    used = used || !at_top || contains(own, setting.key);
+    used = used || !at_top || (!trains && contains(own, setting.key));
     Given& entry = given[setting.key];
     const auto level = at_top ? Given::kShared : Given::kSection;
     if (entry.level < level) entry = {level, setting.words, where + ": " + setting.key};
   }
   // A file may serve other commands alone; of a recipe that is a mistake, and defaults would run under its name.
-  require(used || !file.shipped, "{}: recipe '{}' has nothing for this command, but for {}; `beit recipes` lists all",
-          command.name, config, sections_of(file.settings));
+  require(used || !file.shipped, "{}: recipe '{}' is for {} alone; `beit recipes` lists all", command.name, config,
+          sections_of(file.settings));
 }
 
 std::string value_name(const Option& option) {
@@ -170,6 +171,7 @@ Request parse(const Command& command, const std::vector<Command>& commands, cons
     const auto stronger = given.find(option.yields_to);
     if (stronger != given.end() && stronger->second.level > entry->second.level) continue;
     set(option, entry->second.words, entry->second.where);
+    if (command.given != nullptr) command.given->push_back(option.name);
   }
   return Request::kRun;
 }

@@ -107,7 +107,7 @@ std::vector<std::string> read_class_names(const fs::path& path) {
   return names;
 }
 
-ClassMatch match_classes(const std::vector<std::string>& classes, bool numbered, const std::vector<std::string>& names,
+ClassMatch match_classes(const std::vector<std::string>& classes, const std::vector<std::string>& names,
                          int64_t outputs) {
   require(!classes.empty(), "classes: expected images with classes, got none; put them into folders, one a class");
   ClassMatch match{.names = names};
@@ -118,7 +118,7 @@ ClassMatch match_classes(const std::vector<std::string>& classes, bool numbered,
   const bool all_known = std::ranges::all_of(classes, [&](const std::string& name) { return known.has(name); });
   const bool all_numbers =
       std::ranges::all_of(classes, [](const std::string& name) { return whole_number(name).has_value(); });
-  if (numbered || (!all_known && all_numbers)) {
+  if (!all_known && all_numbers) {
     for (const std::string& digits : classes) match.outputs.push_back(output_of_number(digits, outputs, "classes"));
     match.by = "by number";
   } else if (!names.empty()) {

@@ -20,12 +20,11 @@ struct ClassMatch {
   std::string by = {};                  ///< how they were found, for people
 };
 
-/// `classes` are the data's (Dataset::classes()), `numbered` says that they are numbers; `names` are those of the
-/// outputs, as many as `outputs`, or none. Numbered classes are the outputs of these numbers, whatever their names.
-/// Named ones are found by name; where the model does not know these names, but all are whole numbers (folders 0 to
-/// 999), by number; where it has no names and as many outputs as there are classes, by their place in sorted order.
+/// `classes` are the data's (Dataset::classes()), `names` those of the outputs, as many as `outputs`, or none. Classes
+/// are found by name; where the model does not know all of these names and all are whole numbers (folders 0 to 999), by
+/// number; where it has no names and as many outputs as there are classes, by their place in sorted order.
 /// Error for a name that no output or several have, numbers beyond the outputs, and where nothing matches.
-ClassMatch match_classes(const std::vector<std::string>& classes, bool numbered, const std::vector<std::string>& names,
+ClassMatch match_classes(const std::vector<std::string>& classes, const std::vector<std::string>& names,
                          int64_t outputs);
 
 /// The outputs that a file lists, one a line, by name or by number from 0: ascending, each once. Error as

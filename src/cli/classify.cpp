@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "cli/classification.h"
 #include "cli/command.h"
+#include "cli/csv.h"
 #include "io/atomic_file.h"
 #include "train/progress.h"
 
@@ -18,14 +19,6 @@ struct Guess {
   std::string name;  ///< the output's number where it has none
   float probability = 0;
 };
-
-/// A field as RFC 4180 quotes it.
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char letter : text) quoted += letter == '"' ? "\"\"" : std::string(1, letter);
-  return quoted + '"';
-}
 
 /// One image after another in one of the three forms.
 class Report {

@@ -19,6 +19,8 @@ struct Command {
   std::string summary;        ///< one line, for --help
   OptionList options;         ///< flags and keys; point into what `run` owns
   std::function<void()> run;  ///< with the options set; Error where it cannot do its work
+  /// Where set, the names of those options that were given, by a flag or a configuration file, go here.
+  std::vector<std::string>* given = nullptr;
   /// Where set, the command reads its words by itself: they go here, no option is set.
   std::vector<std::string>* words = nullptr;
 };
@@ -35,7 +37,9 @@ template <class Work>
 Command make_command(std::string name, std::string summary) {
   auto work = std::make_shared<Work>();
   OptionList options = work->options();
-  return {std::move(name), std::move(summary), std::move(options), [work] { work->run(); }};
+  Command command{std::move(name), std::move(summary), std::move(options), [work] { work->run(); }};
+  if constexpr (requires { work->given; }) command.given = &work->given;
+  return command;
 }
 
 /// In the order of --help.

@@ -71,8 +71,7 @@ struct Eval {
     const torch::NoGradGuard no_grad;
     Classification classifier("eval", of, {confusion, json});
     const Dataset& images = classifier.images();
-    const ClassMatch match =
-        match_classes(images.classes(), images.numbered_classes(), classifier.class_names(), classifier.classes());
+    const ClassMatch match = match_classes(images.classes(), classifier.class_names(), classifier.classes());
     log().info("{} classes of the data found among {} outputs {}", images.classes().size(), classifier.classes(),
                match.by);
     std::vector<int64_t> competing(match.names.size());
@@ -91,7 +90,6 @@ struct Eval {
     Classification::Passed passed;
     const Answers answers = ask(classifier, competing, place_C, passed);
     const EvalFigures figures = figures_of(answers, std::ssize(competing));
-    if (!confusion.empty()) draw(answers);
     if (!json.empty()) write(figures, answers, match, std::ssize(competing), left_out, passed, classifier.image_size());
     if (per_class) log().info("{}", class_table(figures, match));
     log().info("{}: top-1 {:.2f}%{}, loss {:.4f}; {} images of {} classes{}{}, {:.1f} images/s", of.weights,
@@ -99,6 +97,7 @@ struct Eval {
                answers.labels_M.size(0), figures.classes.size(),
                subset.empty() ? "" : fmt::format(", {} outputs compete", competing.size()),
                left_out > 0 ? fmt::format(", {} images of other classes left out", left_out) : "", passed.images_per_s);
+    if (!confusion.empty()) draw(answers);
   }
 
   /// Of each of the data's classes its place among the competing outputs; -1: not among them.

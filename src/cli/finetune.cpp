@@ -99,9 +99,9 @@ struct Finetune {
     if (!data.val_data.empty()) {
       val_images = open_classes(data.val_data, "val-data");
       val_classes_V = numbers_of(val_images->classes(), classes);
-      validation.emplace(
-          *val_images, evaluation_transform(model, kImagenetScale),
-          evaluation_loading(data, train.batch_size, OnDamage::kFail, distributed.rank(), distributed.ranks()));
+      validation.emplace(*val_images, evaluation_transform(model, kImagenetScale),
+                         evaluation_loading(data, train.batch_size / train.accumulate, OnDamage::kFail,
+                                            distributed.rank(), distributed.ranks()));
     }
 
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());
@@ -111,9 +111,7 @@ struct Finetune {
     if (backbone.file && !state) start_from(network, *backbone.file, classes);
     network->to(device);
     network->set_recompute(train.recompute);
-    if (!backbone.file && start.layer_decay < 1)
-      log().warn("no --weights: the first blocks start from scratch, at a learning rate lowered by --layer-decay {:g}",
-                 start.layer_decay);
+    warn_of_layer_decay(start);
     log().info("{} images of {} classes, {} steps an epoch", images.size(), classes.size(), steps.steps_per_epoch);
 
     FinetuneTask task(network, mix, start.layer_decay, validation ? &*validation : nullptr, val_classes_V, device,

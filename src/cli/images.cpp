@@ -73,6 +73,10 @@ void require_apart(const std::filesystem::path& output, const std::filesystem::p
   inputs.insert(inputs.end(), data.begin(), data.end());
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(weights, ignored)) inputs.push_back(entry.path());
+  if (std::filesystem::is_regular_file(weights, ignored)) {  // of a run, maybe a checkpoint: a new run would clear it
+    const auto folder = std::filesystem::absolute(weights).parent_path();
+    inputs.push_back(folder.filename() == "checkpoints" ? folder.parent_path() : folder);
+  }
   for (const auto& input : inputs) {
     std::error_code missing;
     require(!std::filesystem::equivalent(output, input, missing),

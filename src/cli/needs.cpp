@@ -61,9 +61,9 @@ std::vector<Verdict> verdicts(const Trial& trial, const Needs& needs, const Avai
   all.push_back(
       compared("memory", needs.memory_bytes, available.memory,
                trial.ranks > 1 ? fmt::format("{} ranks of {}", trial.ranks, readable_bytes(trial.memory_bytes)) : "",
-               trial.device_memory_bytes > 0 ? "fewer --workers or --ranks" : kLessMemory));
+               trial.device_memory_bytes > 0 ? "fewer --workers or --ranks" : trial.less_memory));
   if (trial.device_memory_bytes > 0)
-    all.push_back(compared("GPU memory", needs.device_memory_bytes, available.device_memory, "", kLessMemory));
+    all.push_back(compared("GPU memory", needs.device_memory_bytes, available.device_memory, "", trial.less_memory));
   all.push_back(
       compared("disk", needs.disk_bytes_more, available.disk,
                fmt::format("weights of {}, {} checkpoint{} of {}{}", readable_bytes(trial.weights_bytes),

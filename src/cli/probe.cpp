@@ -54,6 +54,7 @@ Row& row_at(std::vector<Row>& rows, size_t number, Row start) {
 }
 
 struct Probe {
+  std::vector<std::string> given;
   std::string weights, json, cache, linear = "lbfgs", feature_norm = "standard";
   std::vector<std::string> lr, neighbours{"20"}, temperature{"0.07"};
   std::vector<std::string> attentive_lr{"1e-4", "3e-4", "1e-3", "3e-3"};
@@ -189,6 +190,14 @@ struct Probe {
     require(cache.empty() || !weights.empty(), "probe: expected --cache with --weights, got it with other features");
     require(!teacher_maps || !choice.final_norm, "probe: expected --final-norm with a backbone, got a teacher");
     require(lr.empty() || linear != "lbfgs", "probe: expected --lr with --linear sgd or lars, got it with lbfgs");
+    for (const char* of_batches : {"epochs", "warmup-epochs", "weight-decay", "probe-batch", "feature-norm"}) {
+      require(linear != "lbfgs" || std::ranges::find(given, of_batches) == given.end(),
+              "probe: expected --{} with --linear sgd or lars, got it with lbfgs; set --linear", of_batches);
+    }
+    for (const char* of_backbone : {"layer", "pooling"}) {
+      require(!teacher_maps || std::ranges::find(given, of_backbone) == given.end(),
+              "probe: expected --{} with a backbone, got it with --teacher-features; leave it out", of_backbone);
+    }
     require(sweep.warmup_epochs < sweep.epochs, "probe: expected fewer --warmup-epochs than --epochs, got {} of {}",
             sweep.warmup_epochs, sweep.epochs);
     const Range positive{.least = 0, .without_least = true};
@@ -206,10 +215,10 @@ struct Probe {
     attention.lrs = numbers(attentive_lr, "attentive-lr", positive);
     attention.epochs = attentive_epochs;
     require(!attentive || !attention.lrs.empty(), "probe: expected --attentive-lr, got an empty list");
-    if (!json.empty()) require_writable(json);
-    if (!cache.empty()) {
-      require_apart(cache, weights, join_paths());
-      require_writable(cache);
+    for (const std::string& output : {json, cache}) {
+      if (output.empty()) continue;
+      require_apart(output, weights, join_paths());
+      require_writable(output);
     }
   }
 
@@ -318,7 +327,9 @@ struct Probe {
   void report(const Dataset& train, const Dataset& val) const {
     const std::string source = random_init ? "random weights" : teacher_maps ? "teacher " + teacher.teacher : weights;
     const TrainedRow& best = chosen(linear_rows);
-    const Summary by_line = summarise(best.top1), by_neighbours = summarise(knn_rows.front().top1);
+    // Of kNN nothing is chosen: the first --neighbours and --temperature, of the features that the linear probe chose.
+    const Summary by_line = summarise(best.top1),
+                  by_neighbours = summarise(std::ranges::find(knn_rows, best.set, &KnnRow::set)->top1);
     const auto classes = std::ssize(train.classes());
     if (!json.empty()) {
       Json result{{"source", source},
@@ -348,8 +359,10 @@ struct Probe {
     if (!runtime.quiet && attentive_rows.size() > 1) fmt::print("{}\n", rows_table("attentive", attentive_rows));
     log().info("{}: linear {}, kNN {}{}; {} seed{}, {} training and {} validation images of {} classes, {} pooling{}",
                source, percent(by_line), percent(by_neighbours),
-               attentive ? ", attentive " + percent(summarise(chosen(attentive_rows).top1)) : "", seeds,
-               seeds == 1 ? "" : "s", train.size(), val.size(), classes, best.set.pooling,
+               attentive ? fmt::format(", attentive {}{}", percent(summarise(chosen(attentive_rows).top1)),
+                                       teacher_maps ? "" : fmt::format(" (block {})", chosen(attentive_rows).set.layer))
+                         : "",
+               seeds, seeds == 1 ? "" : "s", train.size(), val.size(), classes, best.set.pooling,
                teacher_maps ? "" : fmt::format(" after block {}", best.set.layer));
   }
 

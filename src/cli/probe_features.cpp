@@ -74,7 +74,8 @@ std::string cache_key(const LoadedBackbone& backbone, bool final_norm, const Dat
         fmt::format("{} {} [{}]\n", name, torch::toString(values.scalar_type()), fmt::join(values.sizes(), ", ")));
     weights.add(std::span(static_cast<const uint8_t*>(values.const_data_ptr()), values.nbytes()));
   }
-  return fmt::format("weights {:x} at {} pixels{}, {}, {}{}", weights.value(), backbone.options.image_size,
+  return fmt::format("weights {:x}, {} heads, at {} pixels{}{}, {}, {}{}", weights.value(), backbone.options.heads,
+                     backbone.options.image_size, backbone.input == InputForm::kDefault ? " as 2 x - 1" : "",
                      final_norm ? " with the final norm" : "", images_key(train, "training"),
                      images_key(val, "validation"), upright ? ", turned upright" : "");
 }

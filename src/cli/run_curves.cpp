@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "cli/csv.h"
 #include "cli/settings.h"
 
 namespace beit {
@@ -126,14 +127,6 @@ class CsvReader {
   int64_t line_ = 1, first_line_ = 1;
 };
 
-/// A field of RFC 4180.
-std::string quoted(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char letter : text) out += letter == '"' ? std::string("\"\"") : std::string(1, letter);
-  return out + '"';
-}
-
 }  // namespace
 
 RunCurves curves_of_run(const fs::path& folder) {
@@ -223,7 +216,7 @@ std::string to_csv(const std::vector<RunCurves>& runs) {
   std::string text = "run,command,figure,step,epoch,value\r\n";
   for (const RunCurves& run : runs) {
     for (const Curve& curve : run.curves) {
-      const std::string start = quoted(run.run) + ',' + quoted(run.command) + ',' + quoted(curve.figure);
+      const std::string start = csv_field(run.run) + ',' + csv_field(run.command) + ',' + csv_field(curve.figure);
       for (const CurvePoint& point : curve.points)
         text += fmt::format("{},{},{},{}\r\n", start, point.step, point.epoch, point.value);
     }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 #include <optional>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -109,17 +110,19 @@ struct Segment {
   RuntimeOptions runtime;
 
   OptionList options() {
+    OptionList training = describe(train);  // batch norm takes its statistics over the whole batch, not over parts
+    std::erase_if(training, [](const Option& option) { return option.name == "accumulate"; });
     return join({describe(model), describe(start), describe(choice),
                  pick(describe(data), {"data", "val-data", "workers", "data-weight", "shuffle", "shuffle-window"}),
-                 describe(labels), describe(windows), drawing.options(), describe(train), describe(ranks),
-                 describe(runtime)});
+                 describe(labels), describe(windows), drawing.options(), training, describe(ranks), describe(runtime)});
   }
 
   void run() {
-    require(train.accumulate == 1,
-            "segment: expected --accumulate 1, as batch norm takes its statistics over the whole batch, got {}; less "
-            "memory is needed with --recompute or more ranks",
-            train.accumulate);
+    for (const auto& [what, epochs, steps] :
+         {std::tuple("", train.epochs, train.steps), std::tuple("warmup-", train.warmup_epochs, train.warmup_steps)}) {
+      require(epochs == 0 || steps == 0,
+              "segment: expected --{0}epochs or --{0}steps, got {1} and {2}; add --{0}steps 0", what, epochs, steps);
+    }
     on_ranks(ranks, runtime, train,
              [&](Distributed& distributed, const torch::Device& device, const auto& should_stop) {
                train_on(distributed, device, should_stop);
@@ -127,6 +130,7 @@ struct Segment {
   }
 
   void train_on(Distributed& distributed, const torch::Device& device, const std::function<bool()>& should_stop) {
+    if (!start.weights.empty()) require_apart(train.output, start.weights, {});
     const BackboneStart backbone = open_start(start, model);
     const Classes classes = read_classes(labels.classes);
     if (choice.channels == 0) choice.channels = model.width;
@@ -158,9 +162,10 @@ struct Segment {
 
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());
     Segmenter network(segmenter_options(backbone.vit, choice, classes.count), distributed.as_ranks());
-    if (backbone.file) start_from(*network, "backbone.", *backbone.file);
+    if (backbone.file && !state) start_from(*network, "backbone.", *backbone.file);
     network->to(device);
     network->set_recompute(train.recompute);
+    warn_of_layer_decay(start);
     log().info("{} images, {} steps an epoch; {} classes", set.images.size(), steps.steps_per_epoch, classes.count);
 
     SegmentTask task(network, choice.auxiliary_weight, {.rate = start.layer_decay, .depth = model.depth},

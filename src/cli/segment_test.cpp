@@ -2,6 +2,9 @@
 // Shape letters: H and W pixels, K classes.
 #include "train/segment.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -32,6 +35,7 @@ Json number(double value) { return std::isnan(value) ? Json(nullptr) : Json(valu
 std::string percent(double value) { return std::isnan(value) ? "-" : fmt::format("{:.2f}", value); }
 
 struct SegmentTest {
+  std::vector<std::string> given;
   std::string weights, output, overlay, json;
   LoadOptions load;
   DataOptions data;
@@ -68,6 +72,7 @@ struct SegmentTest {
     const torch::Device device = apply(runtime);
     LoadedSegmenter loaded = load_segmenter(weights, load);
     loaded.model->to(device);
+    take_from_training(loaded);
 
     const std::vector<fs::path> sources(data.data.begin(), data.data.end());
     std::optional<LabelMaps> labels;
@@ -96,6 +101,19 @@ struct SegmentTest {
     }
   }
 
+  /// How labels are meant and images shown is as in training, where the weights tell it and nobody says otherwise.
+  void take_from_training(const LoadedSegmenter& loaded) {
+    if (loaded.config.empty()) return;
+    OptionList as_trained = join({pick(describe(label_options), {"reduce-zero-label", "ignore-label"}),
+                                  pick(describe(windows), {"long-side", "short-side", "stride"})});
+    std::erase_if(as_trained,
+                  [&](const Option& option) { return std::ranges::find(given, option.name) != given.end(); });
+    from_json(as_trained, loaded.config, weights);
+    std::vector<std::string> taken;
+    for (const Option& option : as_trained) taken.push_back(fmt::format("--{} {}", option.name, shown(option)));
+    log().info("as in training, unless said otherwise: {}", fmt::join(taken, ", "));
+  }
+
   void check() const {
     require(!weights.empty(), "segment test: expected a segmentation, got none; set --weights FILE or RUN");
     require(!label_options.labels.empty() || !output.empty() || !overlay.empty(),
@@ -103,7 +121,10 @@ struct SegmentTest {
             "--output FOLDER for label maps, or --overlay FOLDER for pictures");
     require(json.empty() || !label_options.labels.empty(),
             "segment test: expected label maps to measure by for --json, got none; set --labels FOLDER");
-    if (!json.empty()) require_writable(json);
+    if (!json.empty()) {
+      require_apart(json, weights, data.data);
+      require_writable(json);
+    }
     for (const std::string& folder : {output, overlay}) {
       if (folder.empty()) continue;
       require_folder_apart(folder, data.data);

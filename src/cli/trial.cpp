@@ -143,13 +143,14 @@ void require_done(const Command& command, const Ended& ended, const fs::path& er
   if (WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0) return;
   std::string message = error_of(err);
   if (message.starts_with("out of memory"))
-    message = fmt::format("{}: the trial run needs more memory than there is; try {}", command.name, kLessMemory);
+    message =
+        fmt::format("{}: the trial run needs more memory than there is; try {}", command.name, less_memory(command));
   require(message.empty(), "{}", message);
   const int signal = WIFSIGNALED(ended.status) ? WTERMSIG(ended.status) : 0;
   require(signal != SIGKILL,
           "plan: expected the trial run of `beit {}` to end, got it killed after it took {:.2f} GB, which the kernel "
           "does where memory runs out; try {}",
-          command.name, static_cast<double>(ended.most_bytes) / 1e9, kLessMemory);
+          command.name, static_cast<double>(ended.most_bytes) / 1e9, less_memory(command));
   require(signal == 0, "plan: expected the trial run of `beit {}` to end, got signal {} ({})", command.name, signal,
           ::strsignal(signal));
   fail("plan: expected the trial run of `beit {}` to end well, got exit code {}", command.name,
@@ -193,6 +194,11 @@ void read_log(const fs::path& path, Trial& trial, int64_t& peak) {
 
 }  // namespace
 
+std::string less_memory(const Command& command) {
+  const bool has_parts = std::ranges::find(command.options, "accumulate", &Option::name) != command.options.end();
+  return fmt::format("a smaller --batch-size, {}or --recompute", has_parts ? "--accumulate 2 or more, " : "");
+}
+
 Trial run_trial(const Command& command, int64_t steps) {
   const auto stopped = stop_on_signal();
   const TrialFolder folder(value_of<std::string>(command, "output"));
@@ -202,7 +208,7 @@ Trial run_trial(const Command& command, int64_t steps) {
   const Ended ended = run_child({command.name, "--config", config.string()}, folder.path() / "out", err, stopped);
   require_done(command, ended, err);
 
-  Trial trial;
+  Trial trial{.less_memory = less_memory(command)};
   int64_t peak = 0;
   read_log(run / "log.jsonl", trial, peak);
   require(trial.steps_per_epoch > 0 && !trial.step_s.empty(),

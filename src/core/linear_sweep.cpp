@@ -93,8 +93,9 @@ std::vector<double> LinearHeads::top1(const LabelledFeatures& set) const {
   const int64_t samples = set.features_MF.size(0), step = rows_at_once(w_LKF.size(0) * w_LKF.size(1));
   auto right_L = torch::zeros({w_LKF.size(0)}, set.labels_M.options());
   for (int64_t first = 0; first < samples; first += step) {
-    const auto guess_Lm = logits(set.features_MF.slice(0, first, first + step)).argmax(2);
-    right_L += guess_Lm.eq(set.labels_M.slice(0, first, first + step)).sum(1);
+    const auto logits_LmK = logits(set.features_MF.slice(0, first, first + step));
+    const auto right_Lm = logits_LmK.argmax(2).eq(set.labels_M.slice(0, first, first + step));
+    right_L += right_Lm.logical_and(logits_LmK.isfinite().all(2)).sum(1);  // a rate that diverged is never right
   }
   const auto percent_L = (right_L.to(torch::kCPU, torch::kFloat64) * (100.0 / static_cast<double>(samples)));
   const auto* first = percent_L.const_data_ptr<double>();
@@ -110,6 +111,8 @@ LinearHeads train_linear_heads(const LabelledFeatures& train, int64_t classes, c
   const auto heads = std::ssize(options.lrs);
   const int64_t batch = std::min(options.batch_size, samples), steps_per_epoch = samples / batch;
   const int64_t steps = options.epochs * steps_per_epoch;
+  require(options.norm != FeatureNorm::kBatch || batch > 1,
+          "probe: expected batches of two features at least for batch norm, got {}; raise --probe-batch", batch);
 
   const auto start_KG = starting_weights(classes, width, options.seed, like);
   LinearHeads trained;

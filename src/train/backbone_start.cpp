@@ -82,6 +82,12 @@ BackboneStart open_start(const StartOptions& start, ModelOptions& model) {
   return found;
 }
 
+void warn_of_layer_decay(const StartOptions& start) {
+  if (!start.weights.empty() || start.layer_decay >= 1) return;
+  log().warn("no --weights: the first blocks start from scratch, at a learning rate lowered by --layer-decay {:g}",
+             start.layer_decay);
+}
+
 void start_from(torch::nn::Module& network, std::string_view prefix, const NetworkFile& file) {
   const TensorMap own = tensors_under(state_dict(network), prefix);
   const TensorMap backbone = tensors_for(own, file);

@@ -24,6 +24,9 @@ struct BackboneStart {
 /// Error where the file has no backbone, or `model` states other sizes than the file.
 BackboneStart open_start(const StartOptions& start, ModelOptions& model);
 
+/// Where there are no weights, a layer decay below 1 holds the first blocks back: the log warns of it.
+void warn_of_layer_decay(const StartOptions& start);
+
 /// Fills the backbone whose names in `network` stand behind `prefix` ("" or "backbone.") with the file's: a shared bias
 /// table goes into each block, and a tokenizer's patch embedding is rewritten for images in ImageNet's mean and
 /// deviation. The final norm is filled where network and file have the same, that over patch tokens not from a

@@ -22,7 +22,7 @@ torch::Tensor label_colours(const torch::Tensor& labels);
 /// meet. On the CPU. Error for other shapes.
 torch::Tensor label_overlay(const torch::Tensor& pixels_HWC, const torch::Tensor& labels_HW);
 
-/// Of each image (float in [0, 1]): the image, its labels and what was foretold, each uint8 [B, H, W]. Any device.
+/// Of each image (float in [0, 1]): the image, its labels and what was predicted, each uint8 [B, H, W]. Any device.
 /// Returns uint8 [H, W, C] on the CPU. Error for other shapes.
 torch::Tensor label_picture(const torch::Tensor& images_BCHW, const torch::Tensor& labels_BHW,
                             const torch::Tensor& predicted_BHW);

@@ -40,47 +40,47 @@ TEST_CASE("class names: hostile files are an Error that names the line") {
 }
 
 TEST_CASE("classes: are found by name in any order, and the data may have fewer") {
-  const auto match = match_classes({"cat", "dog"}, false, {"dog", "bird", "cat"}, 3);
+  const auto match = match_classes({"cat", "dog"}, {"dog", "bird", "cat"}, 3);
   CHECK(match.outputs == Numbers{2, 0});
   CHECK(match.names == Names{"dog", "bird", "cat"});
   CHECK(match.by == "by name");
   check_refusal(
       [] {
-        match_classes({"cat", "dug"}, false, {"dog", "bird", "cat"}, 3);
+        match_classes({"cat", "dug"}, {"dog", "bird", "cat"}, 3);
       },
       "classes: ", "got 'dug'; the nearest is 'dog'");
   check_refusal(
       [] {
-        match_classes({"crane"}, false, {"crane", "cat", "crane"}, 3);
+        match_classes({"crane"}, {"crane", "cat", "crane"}, 3);
       },
       "classes: ", "'crane', which outputs 0 and 2 share");
-  CHECK(match_classes({"cat"}, false, {"crane", "cat", "crane"}, 3).outputs == Numbers{1});
+  CHECK(match_classes({"cat"}, {"crane", "cat", "crane"}, 3).outputs == Numbers{1});
 }
 
 TEST_CASE("classes: numbers are outputs, also where outputs have names; folders named by numbers too") {
   const Names numbers{"0", "1", "10", "2"};
   const Names names{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"};
-  CHECK(match_classes({"0", "1", "2"}, true, {"x", "y", "z"}, 3).outputs == Numbers{0, 1, 2});
-  CHECK(match_classes({"0", "1", "2"}, true, {"2", "1", "0"}, 3).outputs == Numbers{0, 1, 2});
+  CHECK(match_classes({"0", "1", "2"}, {"x", "y", "z"}, 3).outputs == Numbers{0, 1, 2});
+  CHECK(match_classes({"0", "1", "2"}, {"2", "1", "0"}, 3).outputs == Numbers{2, 1, 0});
   for (const Names& given : {Names{}, names}) {
-    const auto match = match_classes(numbers, false, given, 11);
+    const auto match = match_classes(numbers, given, 11);
     CHECK(match.outputs == Numbers{0, 1, 10, 2});
     CHECK(match.by == "by number");
   }
-  CHECK(match_classes(numbers, false, {}, 11).names[10] == "10");
+  CHECK(match_classes(numbers, {}, 11).names[10] == "10");
   // A model of such folders has their names in sorted order.
-  CHECK(match_classes({"10", "2"}, false, numbers, 4).outputs == Numbers{2, 3});
-  check_refusal([&] { match_classes(numbers, false, {}, 10); }, "classes: ", "below the model's 10 outputs, got 10");
-  check_refusal([&] { match_classes({"99999999999999999999", "1"}, false, {}, 10); }, "classes: ", "got 2");
+  CHECK(match_classes({"10", "2"}, numbers, 4).outputs == Numbers{2, 3});
+  check_refusal([&] { match_classes(numbers, {}, 10); }, "classes: ", "below the model's 10 outputs, got 10");
+  check_refusal([&] { match_classes({"99999999999999999999", "1"}, {}, 10); }, "classes: ", "got 2");
 }
 
 TEST_CASE("classes: names that the model does not tell need equal numbers, and are then taken in sorted order") {
-  const auto match = match_classes({"cat", "dog"}, false, {}, 2);
+  const auto match = match_classes({"cat", "dog"}, {}, 2);
   CHECK(match.outputs == Numbers{0, 1});
   CHECK(match.names == Names{"cat", "dog"});
   CHECK(match.by.starts_with("in sorted order"));
-  check_refusal([] { match_classes({"cat", "dog"}, false, {}, 3); }, "classes: ", "--class-names FILE");
-  check_refusal([] { match_classes({}, false, {}, 3); }, "classes: ", "got none");
+  check_refusal([] { match_classes({"cat", "dog"}, {}, 3); }, "classes: ", "--class-names FILE");
+  check_refusal([] { match_classes({}, {}, 3); }, "classes: ", "got none");
 }
 
 TEST_CASE("subset: names or numbers of outputs, ascending, each once; what is neither is an Error") {

@@ -5,6 +5,7 @@
 #include "cli/resources.h"
 #include "io/checkpoint.h"
 #include "tests/cli/background.h"
+#include "tests/cli/segment_files.h"
 
 namespace beit {
 namespace {
@@ -127,6 +128,22 @@ TEST_CASE("plan: what does not fit is an error that says what to try, after the 
   const auto as_json = start(configured.plan({"--json"}));
   CHECK(as_json.code == 1);
   CHECK(Json::parse(as_json.out)["does_not_fit"] == Json{"disk"});
+}
+
+TEST_CASE("plan: fine-tuning and segmentation are planned as well, without weights and without a named size") {
+  const Configured fine("[finetune]\noutput = \"run\"\nlayer-decay = 1\nwarmup-epochs = 1\n");
+  CHECK(planned(fine, {"--section", "finetune", "--epochs", "2"})["steps"] == 100);
+  const TemporaryFolder folder;
+  write_rectangles(folder.path, 6);
+  const auto config = folder.path / "small.toml";
+  std::ofstream(config) << "[segment]\n";
+  Words words = segment_words(folder.path);
+  words.front() = "plan";
+  words.insert(words.end(), {config.string(), "--json", "--steps", "9", "--output", (folder.path / "run").string()});
+  const auto ended = start(words);
+  CAPTURE(ended.err);
+  REQUIRE(ended.code == 0);
+  CHECK(Json::parse(ended.out)["steps"] == 9);
 }
 
 TEST_CASE("plan: a mistake is the command's own error, and nothing is left behind") {

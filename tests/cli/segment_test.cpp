@@ -161,7 +161,9 @@ TEST_CASE("segment: what cannot be trained on is said before or as soon as it is
     CHECK(ended.code == 1);
     return ended.err;
   };
-  CHECK(contains(with_out({"--accumulate", "2"}), "--recompute"));
+  CHECK(contains(with_out({"--accumulate", "2"}), "unknown flag"));
+  CHECK(contains(with_out({"--epochs", "2"}), "expected --epochs or --steps, got 2 and"));
+  CHECK(contains(with_out({"--warmup-epochs", "2", "--warmup-steps", "3"}), "add --warmup-steps 0"));
   CHECK(contains(with_out({"--classes", "256"}), "classes"));
   CHECK(contains(with_out({"--classes", "nowhere.txt"}), "nowhere.txt"));
   CHECK(contains(with_out({"--min-scale", "3"}), "--max-scale"));
@@ -203,10 +205,8 @@ struct Tested {
 
 TEST_CASE("segment test: figures, label maps and pictures are those of the network, computed directly") {
   Tested set;
-  const Words all{"--labels",
+  const Words all{"--labels",  // which of them is of no class is known from training
                   set.labels.string(),
-                  "--ignore-label",
-                  "7",
                   "--output",
                   set.output.string(),
                   "--overlay",

@@ -84,6 +84,12 @@ TEST_CASE("probe: nearer neighbours weigh more, and fewer samples than neighbour
   CHECK(knn_top1(train, val, 2) == doctest::Approx(100));
 }
 
+TEST_CASE("probe: kNN's nearest neighbour has a vote at any temperature") {
+  const LabelledFeatures train{torch::tensor({{1.0F, 1.0F}, {0.0F, 1.0F}}), torch::tensor({2, 0})};
+  const LabelledFeatures val{torch::tensor({{1.0F, -0.5F}}), torch::tensor({2})};
+  CHECK(knn(train, val, 3, {.neighbours = {2}, .temperatures = {1e-4}}).front().top1 == 100);
+}
+
 TEST_CASE("probe: kNN's votes are those counted by hand, for all pairs of neighbours and temperatures") {
   // Cosines with the asked image: 0.8, 0.6, 0.6 and 0 of another class each but the two of class 1.
   const LabelledFeatures train{torch::tensor({{4.0F, 3.0F}, {3.0F, 4.0F}, {3.0F, -4.0F}, {0.0F, 2.0F}}),

@@ -24,6 +24,20 @@ TEST_CASE("ema: averages follow the weights as the decay says, and frozen ones h
   CHECK(torch::allclose(state.at("weight"), expected, 1e-6, 1e-7));
 }
 
+TEST_CASE("ema: batch norm's statistics are averaged with the weights that they belong to, counts are not") {
+  torch::nn::BatchNorm1d model(2);
+  Ema ema(*model, 0.5);
+  {
+    const torch::NoGradGuard no_grad;
+    model->running_mean.fill_(4.0);
+  }
+  ema.update();
+  const auto state = ema.state();
+  CHECK(torch::equal(state.at("running_mean"), torch::full({2}, 2.0)));
+  CHECK(torch::equal(state.at("running_var"), torch::ones({2})));
+  CHECK(!state.contains("num_batches_tracked"));
+}
+
 TEST_CASE("ema: exchanged twice, the model is as before") {
   torch::nn::Linear model(3, 2);
   Ema ema(*model, 0.5);
