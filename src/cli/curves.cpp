@@ -3,6 +3,7 @@
 #include <array>
 #include <filesystem>
 #include <set>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -135,6 +136,10 @@ struct CurvesCommand {
     require(!sources.empty(), "curves: expected a run, got none; say `beit curves RUN --output FILE.svg`");
     require(!output.empty() || !csv.empty(), "curves: expected a file to write, got none; set --output or --csv");
     require(expected.empty() || !output.empty(), "curves: expected --output with --expected, which is drawn, got none");
+    for (const auto& [path, flag, ending] : {std::tuple(output, "output", ".svg"), std::tuple(csv, "csv", ".csv")}) {
+      require(path.empty() || path.ends_with(ending), "curves: expected a file that ends with {} for --{}, got {}",
+              ending, flag, path);
+    }
     for (const std::string& path : {output, csv}) {
       if (!path.empty()) require_writable(path);
     }

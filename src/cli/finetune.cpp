@@ -87,12 +87,6 @@ struct Finetune {
         images, finetune_transform(model, data, augment, seed),
         training_loading(data, train.batch_size, seed, device.is_cuda(), distributed.rank(), distributed.ranks()));
     const Plan steps = plan(train, loader.batches(), train.lr);
-    auto metadata = run_metadata("finetune", options(), images, distributed.ranks(), train.accumulate);
-    metadata.insert(class_metadata(classes));
-    Run folder(train.output, config_toml("finetune", options()), std::move(metadata), distributed);
-    const auto state = folder.resume_state(train.resume);
-    if (finished(folder, state, steps)) return;
-
     std::optional<Dataset> val_images;
     std::optional<Loader> validation;
     torch::Tensor val_classes_V;
@@ -103,6 +97,11 @@ struct Finetune {
                          evaluation_loading(data, train.batch_size / train.accumulate, OnDamage::kFail,
                                             distributed.rank(), distributed.ranks()));
     }
+    auto metadata = run_metadata("finetune", options(), images, distributed.ranks(), train.accumulate);
+    metadata.insert(class_metadata(classes));
+    Run folder(train.output, config_toml("finetune", options()), std::move(metadata), distributed);
+    const auto state = folder.resume_state(train.resume);
+    if (finished(folder, state, steps)) return;
 
     torch::manual_seed(Random(seed, 0, 0, Purpose::kWeights).bits());
     Classifier network(ClassifierOptions{.vit = backbone.vit,

@@ -24,7 +24,10 @@ bool asks_help(const std::string& word) { return word == "--help" || word == "-h
 std::string help_on(const std::vector<std::string>& words, const std::vector<Command>& commands) {
   if (words.empty()) return help(commands);
   const auto group = commands_of(commands, words[0]);
-  return words.size() == 1 && !group.empty() ? help(group) : help(find_command(commands, words));
+  if (words.size() > 1 || group.empty()) return help(find_command(commands, words));
+  const auto alone = std::ranges::find(commands, words[0], &Command::name);  // `segment`, beside `segment test`
+  if (alone == commands.end()) return help(group);
+  return fmt::format("{}\nSee also `beit {} --help`.\n", help(*alone), group.front().name);
 }
 
 void run(const std::vector<std::string>& words) {

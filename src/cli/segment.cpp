@@ -166,6 +166,10 @@ struct Segment {
     network->to(device);
     network->set_recompute(train.recompute);
     warn_of_layer_decay(start);
+    if (labels.reduce_zero_label) {
+      log().info("pixels of label 0 are of no class, label 1 is class 0{}",
+                 classes.names.empty() ? "" : fmt::format(", {}", on_one_line(classes.names.front())));
+    }
     log().info("{} images, {} steps an epoch; {} classes", set.images.size(), steps.steps_per_epoch, classes.count);
 
     SegmentTask task(network, choice.auxiliary_weight, {.rate = start.layer_decay, .depth = model.depth},

@@ -25,8 +25,9 @@ void require_sizes(const ModelOptions& wanted, const ModelOptions& file, const s
   for (const auto& [flag, size, own] :
        {std::tuple("width", wanted.width, file.width), std::tuple("depth", wanted.depth, file.depth),
         std::tuple("heads", wanted.heads, file.heads), std::tuple("patch-size", wanted.patch_size, file.patch_size)}) {
-    require(size == 0 || size == own, "{}: expected its {} of {}, got {}; leave out --{}{}", path, flag, own, size,
-            flag, wanted.model.empty() ? "" : " and --model");
+    require(size == 0 || size == own,
+            "{}: expected its {} of {}, got {}; leave out --{}{}, on the command line or in the recipe", path, flag,
+            own, size, flag, wanted.model.empty() ? "" : " and --model");
   }
 }
 
@@ -105,6 +106,7 @@ void start_from(torch::nn::Module& network, std::string_view prefix, const Netwo
           "{}: expected the backbone of this model, got {} tensors that do not fit, the first: {}; use the file of the "
           "same model and sizes",
           file.path, alone.size(), alone.empty() ? "" : alone.front());
+  log().info("{}: the backbone of {} is the start", file.path, readable(file.network));
   for (const std::string& name : report.non_finite)
     log().warn("{}: {} holds values that are not finite", file.path, name);
   for (const std::string& assumed : file.assumed) log().info("{}: assumed {}", file.path, assumed);
