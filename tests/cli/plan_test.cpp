@@ -136,14 +136,22 @@ TEST_CASE("plan: fine-tuning and segmentation are planned as well, without weigh
   const TemporaryFolder folder;
   write_rectangles(folder.path, 6);
   const auto config = folder.path / "small.toml";
-  std::ofstream(config) << "[segment]\n";
+  std::ofstream(config) << "[segment]\nseed = 1\n";
   Words words = segment_words(folder.path);
   words.front() = "plan";
-  words.insert(words.end(), {config.string(), "--json", "--steps", "9", "--output", (folder.path / "run").string()});
+  words.insert(words.end(), {config.string(), "--json", "--batch-size", "2", "--steps", "9", "--output",
+                             (folder.path / "run").string()});
   const auto ended = start(words);
   CAPTURE(ended.err);
   REQUIRE(ended.code == 0);
   CHECK(Json::parse(ended.out)["steps"] == 9);
+
+  // Whoever counts in epochs means these, not the published 160,000 steps.
+  std::erase(words, "--steps");
+  std::erase(words, "9");
+  words.insert(words.end(), {"--epochs", "4"});
+  const auto in_epochs = Json::parse(start(words).out);
+  CHECK(in_epochs["steps"] == 4 * in_epochs["steps_per_epoch"].get<int64_t>());
 }
 
 TEST_CASE("plan: a mistake is the command's own error, and nothing is left behind") {
