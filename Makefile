@@ -2,6 +2,8 @@
 #
 #   make demo           set-up, build, and the main job on real images (about 10 minutes)
 #   make demo-targets   the paper's comparison of targets in small (up to 40 minutes)
+#   make cifar10        whether pre-training pays, on DATA=folder of cifar10-train.tar (docs/RECIPES.md; an hour)
+#   make camvid         the same of segmentation, on DATA=folder of CamVid
 #   make test           set-up, build, all tests
 #   make soak           runs that are killed over and over, and ranks that are (about 10 minutes)
 #   make setup build bench asan fuzz format tidy docs install setup-python clean
@@ -9,7 +11,7 @@
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
 #            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug, JOBS=, PREFIX=,
 #            CTEST=options of ctest for make test, such as "-L core", SECONDS=of make fuzz for each format,
-#            KILLS= and ROUNDS= of make soak,
+#            KILLS= and ROUNDS= of make soak, DATA=, PHOTOS= and PRECISION= of make cifar10 and camvid,
 #            PYTHON_TESTS=no leaves out the tests that need PyTorch in Python, as is done by itself where that would be
 #            fetched as a CUDA build; yes fetches it
 DEPS   ?= .deps
@@ -19,9 +21,9 @@ PYTHON ?= python3
 PREFIX ?= install
 JOBS   ?= $(shell scripts/jobs.sh)
 SECONDS ?= 300
-export DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU PYTHON_TESTS
+export DATA PHOTOS PRECISION DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU PYTHON_TESTS
 
-.PHONY: build setup setup-python test soak demo demo-targets bench asan fuzz format tidy docs install clean
+.PHONY: build setup setup-python test soak demo demo-targets cifar10 camvid bench asan fuzz format tidy docs install clean
 build: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_program
 
@@ -51,6 +53,12 @@ demo: build
 
 demo-targets: build
 	demo/targets.sh
+
+cifar10: build
+	demo/cifar10.sh
+
+camvid: build
+	demo/camvid.sh
 
 bench: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_bench

@@ -9,17 +9,18 @@ source demo/steps.sh
 data=${DATA:?a folder with images/train and labels/train}
 out=build/camvid
 mkdir -p "$out"
+precision=(${PRECISION:+--precision "$PRECISION"})
 unlabelled=(--data "$data/images/train" ${PHOTOS:+--data "$PHOTOS"})
 
 segmented() {  # NAME SEED FLAGS...
   beit segment --config camvid --data "$data/images/train" --labels "$data/labels/train" \
     --val-data "$data/images/test" --val-labels "$data/labels/test" --classes demo/data/camvid.txt \
-    --seed "$2" --output "$out/$1/$2" ${PRECISION:+--precision "$PRECISION"} "${@:3}"
+    --seed "$2" --output "$out/$1/$2" "${precision[@]}" "${@:3}"
 }
 
 part 'tokenizer' beit vqkd --config camvid "${unlabelled[@]}" "${network[@]}" --output "$out/tokenizer"
 part 'pre-training' beit pretrain --config camvid "${unlabelled[@]}" --tokenizer "$out/tokenizer" \
-  --output "$out/pretrain" ${PRECISION:+--precision "$PRECISION"}
+  --output "$out/pretrain" "${precision[@]}"
 for seed in 0 1; do
   part "segmentation, seed $seed" segmented pretrained "$seed" --weights "$out/pretrain"
   part "from scratch, seed $seed" segmented scratch "$seed" --layer-decay 1

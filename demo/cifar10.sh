@@ -9,9 +9,11 @@ source demo/steps.sh
 data=${DATA:?the folder of cifar10-train.tar}
 out=build/cifar10
 mkdir -p "$out"
+precision=(${PRECISION:+--precision "$PRECISION"})
 
 finetuned() {  # NAME SEED FLAGS...
-  beit finetune --config cifar10 "${images[@]}" --seed "$2" --output "$out/$1/$2" ${PRECISION:+--precision "$PRECISION"} "${@:3}"
+  beit finetune --config cifar10 "${images[@]}" --seed "$2" --output "$out/$1/$2" "${precision[@]}" \
+    "${@:3}"
 }
 probed() {  # NAME FLAGS...
   [ -e "$out/$1.json" ] || beit probe --config cifar10 "${images[@]}" "${@:2}" --json "$out/$1.json"
@@ -19,9 +21,10 @@ probed() {  # NAME FLAGS...
 
 part 'tokenizer' tokenizer semantic "$out"
 part 'pre-training' beit pretrain --config cifar10 --data "$data/cifar10-train.tar" \
-  --val-data demo/data/cifar10-small-test.tar --tokenizer "$out/tokenizer" --output "$out/pretrain" ${PRECISION:+--precision "$PRECISION"}
+  --val-data demo/data/cifar10-small-test.tar --tokenizer "$out/tokenizer" --output "$out/pretrain" "${precision[@]}"
 for step in 00001562 00003124 00004686; do
-  part "features after step $step" probed "probe-$step" --weights "$out/pretrain/checkpoints/step-$step.safetensors"
+  part "features after step $step" probed "probe-$step" \
+    --weights "$out/pretrain/checkpoints/step-$step.safetensors" --layer 4 --layer 5 --layer 6 --seeds 3
 done
 for seed in 0 1 2; do
   part "fine-tuning, seed $seed" finetuned pretrained "$seed" --weights "$out/pretrain"
