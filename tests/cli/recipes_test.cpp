@@ -202,8 +202,7 @@ TEST_CASE("recipes: a name that is none is refused with the nearest, a recipe of
   refused({"plan", "base-160"}, "the nearest recipe is 'base-1600'");
   refused({"recipes", "bas-300"}, "got 'bas-300'; the nearest is 'base-300'");
   refused({"plan", "base-300"}, "base-300: expected one section of");
-  refused({"vqkd", "--config", "base-300"},
-          "vqkd: recipe 'base-300' has nothing for this command, but for pretrain, finetune, segment");
+  refused({"vqkd", "--config", "base-300"}, "vqkd: recipe 'base-300' is for pretrain, finetune, segment alone");
   refused({"pretrain", "--config", "base-300", "--quiet"}, "set --tokenizer");
 }
 

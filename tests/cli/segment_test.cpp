@@ -76,6 +76,19 @@ TEST_CASE("segment: the loss falls, mIoU rises, and the run's folder says what w
   CHECK(shown.out.find("missing") == std::string::npos);
   CHECK(shown.out.find("unexpected") == std::string::npos);
 
+  // The test takes sizes, stride and the label of no class from training.
+  const auto json = folder.path / "figures.json";
+  const Words measure{"segment",   "test",
+                      "--weights", out.string(),
+                      "--data",    (folder.path / "images").string(),
+                      "--labels",  (folder.path / "labels").string(),
+                      "--json",    json.string(),
+                      "--device",  "cpu",
+                      "--threads", "1"};
+  REQUIRE(start(measure).code == 0);
+  CHECK(Json::parse(text_of(json))["miou"].get<double>() == doctest::Approx(mious.back()));
+  CHECK(run(measure, {"--ignore-label", "255"}).err.find("got 7 in") != std::string::npos);
+
   // What it wrote starts another, and converts to the published form and back.
   CHECK(run(segment_words(folder.path), {"--weights", out.string(), "--batch-size", "8", "--steps", "1", "--output",
                                          (folder.path / "next").string()})
@@ -203,8 +216,10 @@ struct Tested {
 
 TEST_CASE("segment test: figures, label maps and pictures are those of the network, computed directly") {
   Tested set;
-  const Words all{"--labels",  // which of them is of no class is known from training
+  const Words all{"--labels",
                   set.labels.string(),
+                  "--ignore-label",
+                  "7",
                   "--output",
                   set.output.string(),
                   "--overlay",
