@@ -24,7 +24,7 @@ struct Trial {
   int64_t device_memory_bytes = 0;     ///< most on one GPU; 0 without
   int64_t weights_bytes = 0;           ///< of all files of weights
   int64_t checkpoint_bytes = 0;
-  std::string less_memory = {};  ///< what helps where memory runs out
+  std::string less_memory = "a smaller --batch-size";  ///< what helps where memory runs out
 };
 
 /// Runs `steps` steps of the command with the options that it has set, after a warm-up of 2, and a checkpoint after the

@@ -63,6 +63,7 @@ TEST_CASE("needs: time is that of the steps that are left, and of their checkpoi
 
 TEST_CASE("needs: each thing of which there is too little is named with a remedy") {
   Trial trial = small_trial();
+  trial.less_memory = "a smaller --batch-size, or --accumulate 2";
   trial.device_memory_bytes = 500;
   const Needs needs = needs_of(trial, {.epochs = 3});
   const auto remedies = [&](const Available& available) {

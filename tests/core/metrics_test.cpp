@@ -19,8 +19,12 @@ TEST_CASE("metrics: top-1 is the percentage of rows whose largest score is the l
 
 TEST_CASE("metrics: a label's rank is how many scores stand before it, of equal ones the first first") {
   const float nan = std::nanf("");
-  const auto scores_MK = torch::tensor(
-      {{0.1F, 0.5F, 0.3F}, {0.1F, 0.5F, 0.3F}, {0.0F, 0.0F, 0.0F}, {0.0F, 0.0F, 0.0F}, {nan, 2.0F, 1.0F}, {nan, 0, 0}});
+  const auto scores_MK = torch::tensor({{0.1F, 0.5F, 0.3F},
+                                        {0.1F, 0.5F, 0.3F},
+                                        {0.0F, 0.0F, 0.0F},
+                                        {0.0F, 0.0F, 0.0F},
+                                        {nan, 2.0F, 1.0F},
+                                        {nan, 0.0F, 0.0F}});
   const auto labels_M = torch::tensor({1, 0, 0, 2, 1, 0});
   const auto ranks_M = label_ranks(scores_MK, labels_M);
   CHECK(ranks_M.dtype() == torch::kInt64);
