@@ -1,11 +1,10 @@
 #include "cli/classification.h"
 
 #include <cmath>
-#include <optional>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "cli/class_choice.h"
+#include "cli/image_rows.h"
 #include "cli/images.h"
 #include "cli/runtime.h"
 #include "io/atomic_file.h"
@@ -14,13 +13,6 @@
 #include "train/progress.h"
 
 namespace beit {
-namespace {
-
-std::optional<Batch> next(DeviceBatches& batches) try { return batches.next(); } catch (const Error& error) {
-  fail("{}; --skip-damaged leaves such images out", error.what());
-}
-
-}  // namespace
 
 OptionList ClassificationOptions::options() {
   return join(
@@ -89,7 +81,7 @@ Classification::Passed Classification::each_batch(const std::function<void(const
   batches.start(/*epoch=*/0);
   Progress progress(0, images_.size(), 1, !options_.runtime.quiet);
   Passed passed;
-  while (const auto batch = next(batches)) {
+  while (const auto batch = next_rows(batches)) {
     use(*batch);
     passed.images += batch->labels_B.size(0);
     progress.show(passed.images, "");
@@ -98,8 +90,7 @@ Classification::Passed Classification::each_batch(const std::function<void(const
   passed.damaged = loader.damaged();
   passed.images_per_s = progress.images_per_s(passed.images);
   require(passed.images > 0, "{}: expected images that can be read, got {} damaged ones", command_, passed.damaged);
-  if (passed.damaged > 0)
-    log().warn("{} damaged image{} left out", passed.damaged, passed.damaged == 1 ? " was" : "s were");
+  warn_of_left_out(passed.damaged);
   return passed;
 }
 

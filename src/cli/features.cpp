@@ -90,8 +90,7 @@ struct FeaturesOfImages {
     progress.clear();
     require(!paths.empty(), "features: expected images that can be read, got {} damaged ones", loader.damaged());
     write(rows, sets, torch::cat(labels_B), images, paths);
-    if (loader.damaged() > 0)
-      log().warn("{} damaged image{} left out", loader.damaged(), loader.damaged() == 1 ? " was" : "s were");
+    warn_of_left_out(loader.damaged());
     log().info("{} of {} images, {:.1f} images/s; written to {}",
                sets.size() == 1 ? sets.front().name() : fmt::format("{} features", sets.size()), paths.size(),
                progress.images_per_s(std::ssize(paths)), output);

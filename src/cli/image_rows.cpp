@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace beit {
 
@@ -20,8 +21,8 @@ std::string paths_metadata(const std::vector<std::string>& paths) {
   return nlohmann::json(paths).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::optional<Batch> next_rows(Loader& loader) try { return loader.next(); } catch (const Error& error) {
-  fail("{}; --skip-damaged leaves such images out", error.what());
+void warn_of_left_out(int64_t damaged) {
+  if (damaged > 0) log().warn("{} damaged image{} left out", damaged, damaged == 1 ? " was" : "s were");
 }
 
 }  // namespace beit

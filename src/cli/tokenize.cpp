@@ -113,7 +113,7 @@ struct Tokenize {
   }
 
   void summarize(int64_t done, int64_t damaged, double images_per_s, const CodeUsage& usage, int64_t codes) const {
-    if (damaged > 0) log().warn("{} damaged image{} left out", damaged, damaged == 1 ? " was" : "s were");
+    warn_of_left_out(damaged);
     log().info("{} images in {}, {:.1f} images/s; {:.1f}% of {} codes used, perplexity {:.1f}{}", done,
                readable_seconds(static_cast<double>(done) / images_per_s), images_per_s, usage.percent, codes,
                usage.perplexity, output.empty() ? "" : "; written to " + output);
