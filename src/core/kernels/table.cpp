@@ -1,0 +1,12 @@
+#include "core/kernels.h"
+#include "core/kernels/gelu.h"
+
+namespace beit::CPU_CAPABILITY {
+
+extern const Kernels table;
+const Kernels table{
+    .gelu = gelu,
+    .gelu_backward = gelu_backward,
+};
+
+}  // namespace beit::CPU_CAPABILITY
