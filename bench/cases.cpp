@@ -69,7 +69,7 @@ Step mim(const CaseOptions& options) {
   const auto images_BCHW = torch::rand({options.batch_size, 3, 224, 224});
   const auto mask_BN = random_masks(options.batch_size, Grid{}, /*masked=*/75);
   return [=]() mutable {
-    const auto targets_M = tokenizer->codes(images_BCHW).masked_select(mask_BN);
+    const auto targets_M = tokenizer->masked_codes(images_BCHW, mask_BN);
     descend(*optimizer, mim_loss(model->forward(images_BCHW, mask_BN), targets_M).total);
   };
 }

@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "core/linear.h"
+#include "core/masked_tokens.h"
 
 namespace beit {
 
@@ -39,14 +41,26 @@ AttentionImpl::AttentionImpl(const ViTOptions& options) : heads_(options.heads) 
 }
 
 torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                                     const std::optional<OtherGrid>& other) {
+                                     const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ) {
   const int64_t images = x_BTD.size(0), tokens = x_BTD.size(1), width = x_BTD.size(2);
   const auto bias_3D = torch::cat({q_bias_, torch::zeros_like(q_bias_), v_bias_});
-  const auto qkv = torch::linear(x_BTD, qkv_->weight, bias_3D).view({images, tokens, 3, heads_, width / heads_});
+  const auto qkv = linear(x_BTD, qkv_->weight, bias_3D).view({images, tokens, 3, heads_, width / heads_});
   const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);
   const auto own_HTT = table_RH_.defined() ? relative_position_bias(table_RH_, index_TT_, other) : bias_HTT;
+  if (tokens_BQ.defined()) {
+    const auto q_BHQd =
+        take_tokens(qkv.select(2, 0).flatten(2), tokens_BQ).view({images, -1, heads_, width / heads_}).transpose(1, 2);
+    auto scores = torch::matmul(q_BHQd / std::sqrt(width / heads_), parts[1].transpose(-2, -1));
+    if (own_HTT.defined())
+      scores = scores + own_HTT.transpose(0, 1)
+                            .index_select(0, tokens_BQ.flatten())
+                            .view({images, -1, heads_, tokens})
+                            .transpose(1, 2);
+    const auto y = torch::matmul(torch::softmax(scores, -1).to(parts[2].dtype()), parts[2]);
+    return linear(y.transpose(1, 2).reshape({images, -1, width}), proj);
+  }
   const auto y_BHTd = attend(parts[0], parts[1], parts[2], own_HTT);
-  return proj->forward(y_BHTd.transpose(1, 2).reshape({images, tokens, width}));
+  return linear(y_BHTd.transpose(1, 2).reshape({images, tokens, width}), proj);
 }
 
 }  // namespace beit

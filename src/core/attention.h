@@ -24,7 +24,7 @@ class AttentionImpl : public torch::nn::Module {
   /// `bias_HTT` is the shared bias or undefined; a block's own table takes its place, resized where the tokens are
   /// those of another grid.
   torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                        const std::optional<OtherGrid>& other = {});
+                        const std::optional<OtherGrid>& other = {}, const torch::Tensor& tokens_BQ = {});
 
   torch::nn::Linear proj = nullptr;
 

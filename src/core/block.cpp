@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "core/linear.h"
+#include "core/masked_tokens.h"
 #include "core/recompute.h"
 
 namespace beit {
@@ -23,7 +25,7 @@ MlpImpl::MlpImpl(int64_t width, int64_t hidden)
     : fc1(register_module("fc1", torch::nn::Linear(width, hidden))),
       fc2(register_module("fc2", torch::nn::Linear(hidden, width))) {}
 
-torch::Tensor MlpImpl::forward(const torch::Tensor& x_BTD) { return fc2->forward(torch::gelu(fc1->forward(x_BTD))); }
+torch::Tensor MlpImpl::forward(const torch::Tensor& x_BTD) { return gelu_mlp(x_BTD, fc1, fc2); }
 
 BlockImpl::BlockImpl(const ViTOptions& options, double drop_path) : drop_path_(drop_path) {
   require(drop_path >= 0.0 && drop_path < 1.0, "block: expected drop_path in [0, 1), got {}; change --drop-path",
@@ -40,34 +42,54 @@ BlockImpl::BlockImpl(const ViTOptions& options, double drop_path) : drop_path_(d
 }
 
 torch::Tensor BlockImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                                 const std::optional<OtherGrid>& other, const StepPart& part) {
-  const auto attn_factor_B11 = draw_factor(x_BTD, part), mlp_factor_B11 = draw_factor(x_BTD, part);
+                                 const std::optional<OtherGrid>& other, const StepPart& part,
+                                 const torch::Tensor& tokens_BQ) {
+  const Depth attn = draw_depth(x_BTD, part), mlp = draw_depth(x_BTD, part);
   if (!recompute_ || !is_training() || !torch::GradMode::is_enabled()) {
-    return branches(x_BTD, bias_HTT, other, attn_factor_B11, mlp_factor_B11);
+    return branches(x_BTD, bias_HTT, other, tokens_BQ, attn, mlp);
   }
-  const auto body = [this, alive = shared_from_this(), other, attn_factor_B11,
-                     mlp_factor_B11](const std::vector<torch::Tensor>& inputs) {
-    return branches(inputs[0], inputs[1], other, attn_factor_B11, mlp_factor_B11);
+  const auto body = [this, alive = shared_from_this(), other, tokens_BQ, attn,
+                     mlp](const std::vector<torch::Tensor>& inputs) {
+    return branches(inputs[0], inputs[1], other, tokens_BQ, attn, mlp);
   };
   return recompute(body, {x_BTD, bias_HTT}, parameters());
 }
 
-torch::Tensor BlockImpl::draw_factor(const torch::Tensor& x_BTD, const StepPart& part) const {
+torch::Tensor BlockImpl::Depth::of(const torch::Tensor& x) const {
+  return kept_S.defined() && x.defined() ? x.index_select(0, kept_S) : x;
+}
+
+BlockImpl::Depth BlockImpl::draw_depth(const torch::Tensor& x_BTD, const StepPart& part) const {
   if (drop_path_ == 0.0 || !is_training()) return {};
-  const auto kept_B = uniform_by_sample(x_BTD.size(0), part, x_BTD.device()).ge(drop_path_);
-  return (kept_B.to(x_BTD.dtype()) / (1.0 - drop_path_)).view({-1, 1, 1});
+  auto kept_B = uniform_by_sample(x_BTD.size(0), part, x_BTD.device()).ge(drop_path_);
+  const auto factors = [&](const torch::Tensor& kept) {
+    return (kept.to(x_BTD.dtype()) / (1.0 - drop_path_)).view({-1, 1, 1});
+  };
+  if (!x_BTD.is_cpu()) return {.kept_S = {}, .factor_S11 = factors(kept_B)};  // to count them would be to wait
+  auto kept_S = kept_B.nonzero().squeeze(1);
+  // Of none, one by zero: parameters without a gradient would stand still.
+  if (kept_S.size(0) == 0) kept_S = torch::zeros({1}, torch::kInt64);
+  const auto factor_S11 = factors(kept_B.index_select(0, kept_S));
+  if (kept_S.size(0) == kept_B.size(0)) return {.kept_S = {}, .factor_S11 = factor_S11};
+  return {.kept_S = kept_S, .factor_S11 = factor_S11};
 }
 
 torch::Tensor BlockImpl::branches(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                                  const std::optional<OtherGrid>& other, const torch::Tensor& attn_factor_B11,
-                                  const torch::Tensor& mlp_factor_B11) {
-  const auto add = [](const torch::Tensor& to_BTD, const torch::Tensor& branch_BTD, const torch::Tensor& factor_B11,
+                                  const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ,
+                                  const Depth& attn, const Depth& mlp) {
+  const auto add = [](const torch::Tensor& to_BTD, torch::Tensor branch_STD, const Depth& depth,
                       const torch::Tensor& gamma_D) {
-    const auto scaled_BTD = factor_B11.defined() ? branch_BTD * factor_B11 : branch_BTD;
-    return gamma_D.defined() ? torch::addcmul(to_BTD, scaled_BTD, gamma_D) : to_BTD + scaled_BTD;
+    if (depth.factor_S11.defined()) branch_STD = branch_STD * depth.factor_S11;
+    if (depth.kept_S.defined()) {
+      return to_BTD.index_add(0, depth.kept_S, gamma_D.defined() ? branch_STD * gamma_D : branch_STD);
+    }
+    return gamma_D.defined() ? torch::addcmul(to_BTD, branch_STD, gamma_D) : to_BTD + branch_STD;
   };
-  const auto y_BTD = add(x_BTD, attn_->forward(norm1_->forward(x_BTD), bias_HTT, other), attn_factor_B11, gamma_1_D_);
-  return add(y_BTD, mlp_->forward(norm2_->forward(y_BTD)), mlp_factor_B11, gamma_2_D_);
+  const auto asked_BQD = tokens_BQ.defined() ? take_tokens(x_BTD, tokens_BQ) : x_BTD;
+  const auto y_BQD =
+      add(asked_BQD, attn_->forward(norm1_->forward(attn.of(x_BTD)), bias_HTT, other, attn.of(tokens_BQ)), attn,
+          gamma_1_D_);
+  return add(y_BQD, mlp_->forward(norm2_->forward(mlp.of(y_BQD))), mlp, gamma_2_D_);
 }
 
 void BlockImpl::rescale(int64_t number) {

@@ -1,5 +1,5 @@
 // A transformer block with layer scale and stochastic depth.
-// Shape letters: B images, T tokens, D width, H heads.
+// Shape letters: B images, T tokens, Q tokens asked for, D width, H heads, S samples that a branch is computed for.
 #pragma once
 
 #include <torch/torch.h>
@@ -9,7 +9,7 @@
 
 namespace beit {
 
-/// Two linear layers with exact (erf) GELU between. Names in files: fc1.*, fc2.*.
+/// Two linear layers with exact (erf) GELU between (core/linear.h). Names in files: fc1.*, fc2.*.
 class MlpImpl : public torch::nn::Module {
  public:
   MlpImpl(int64_t width, int64_t hidden);
@@ -22,12 +22,15 @@ TORCH_MODULE(Mlp);
 /// x += gamma_1 * attn(norm1(x)); x += gamma_2 * mlp(norm2(x)).
 /// In train() each branch is left out for a sample with probability `drop_path` and scaled by 1/(1-p) otherwise; the
 /// draw comes from LibTorch's generator, which the training loop seeds for every step, and belongs to the sample
-/// (core/step_part.h).
+/// (core/step_part.h). On the CPU nothing is computed for samples that are left out.
 class BlockImpl : public torch::nn::Module {
  public:
   BlockImpl(const ViTOptions& options, double drop_path);
+  /// [B, T, D] to the same; where `tokens_BQ` (int64) names some tokens of each image, to theirs alone, [B, Q, D]: for
+  /// the others keys and values are computed and no more.
   torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                        const std::optional<OtherGrid>& other = {}, const StepPart& part = {});
+                        const std::optional<OtherGrid>& other = {}, const StepPart& part = {},
+                        const torch::Tensor& tokens_BQ = {});
 
   /// Whether train() keeps only the block's input for the backward pass and computes the rest again (core/recompute.h).
   void set_recompute(bool on) { recompute_ = on; }
@@ -36,11 +39,19 @@ class BlockImpl : public torch::nn::Module {
   void rescale(int64_t number);
 
  private:
-  /// What a branch of each sample is multiplied by, [B, 1, 1]; undefined where nothing is left out.
-  torch::Tensor draw_factor(const torch::Tensor& x_BTD, const StepPart& part) const;
+  /// Which samples a branch is computed for and by how much it counts; all, fully, where nothing is defined.
+  struct Depth {
+    torch::Tensor kept_S;      ///< int64, rising; undefined: all
+    torch::Tensor factor_S11;  ///< undefined: 1
+
+    /// Those samples of a tensor whose first dimension they are; undefined stays so.
+    torch::Tensor of(const torch::Tensor& x) const;
+  };
+
+  Depth draw_depth(const torch::Tensor& x_BTD, const StepPart& part) const;
   torch::Tensor branches(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                         const std::optional<OtherGrid>& other, const torch::Tensor& attn_factor_B11,
-                         const torch::Tensor& mlp_factor_B11);
+                         const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ, const Depth& attn,
+                         const Depth& mlp);
 
   double drop_path_;
   bool recompute_ = false;

@@ -2,6 +2,8 @@
 
 #include "base/error.h"
 #include "core/full_precision.h"
+#include "core/linear.h"
+#include "core/masked_tokens.h"
 
 namespace beit {
 
@@ -42,30 +44,43 @@ MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const 
           "mim: expected a bool mask [{}, {}], got {} [{}]; one entry a patch", images, patches,
           torch::toString(mask_BN.scalar_type()), fmt::join(mask_BN.sizes(), ", "));
   check_part(part, images);
-  auto x_BTD = embed(torch::where(mask_BN.unsqueeze(-1), mask_token_, patch_embed_->forward(images_BCHW)), grid);
+  // The losses read masked patches alone, and the CLS branch the CLS token: last blocks compute no others.
+  const MaskedTokens asked = masked_tokens(mask_BN);
+  const auto& masked_BQ = asked.tokens_BQ;
+  const auto cls_B1 = torch::zeros({images, 1}, masked_BQ.options());
+  const auto last_BQ = mim_.cls_branch ? torch::cat({cls_B1, masked_BQ}, 1) : masked_BQ;
   const auto other = other_grid(grid);
   const auto bias_HTT = shared_bias(other);
-  torch::Tensor early_BND;
-  for (size_t i = 0; i < blocks_->size(); ++i) {
-    x_BTD = blocks_->at<BlockImpl>(i).forward(x_BTD, bias_HTT, other, part);
-    if (mim_.cls_branch && static_cast<int64_t>(i) + 1 == mim_.early_layers) early_BND = x_BTD.slice(1, 1);
-  }
-  // Rows of the masked patches among all tokens: norm and head see nothing else.
-  const auto patch_M = mask_BN.flatten().nonzero().squeeze(1);
-  const auto row_M = patch_M + patch_M.div(patches, "floor") + 1;
-  const auto masked = [&](const torch::Tensor& tokens_BTD) {
-    return torch::embedding(tokens_BTD.flatten(0, 1), row_M);
+  const auto block = [&](torch::nn::ModuleList& blocks, size_t i, const torch::Tensor& x_BTD,
+                         const torch::Tensor& tokens_BQ = {}) {
+    return blocks->at<BlockImpl>(i).forward(x_BTD, bias_HTT, other, part, tokens_BQ);
   };
 
+  auto x_BTD = embed(torch::where(mask_BN.unsqueeze(-1), mask_token_, patch_embed_->forward(images_BCHW)), grid);
+  torch::Tensor early_BND;
+  const size_t last = blocks_->size() - 1;
+  for (size_t i = 0; i < last; ++i) {
+    x_BTD = block(blocks_, i, x_BTD);
+    if (mim_.cls_branch && static_cast<int64_t>(i) + 1 == mim_.early_layers) early_BND = x_BTD.slice(1, 1);
+  }
+  if (mim_.cls_branch && !early_BND.defined()) {  // its patches come from the last block: all are read
+    x_BTD = block(blocks_, last, x_BTD);
+    early_BND = x_BTD.slice(1, 1);
+    x_BTD = take_tokens(x_BTD, last_BQ);
+  } else {
+    x_BTD = block(blocks_, last, x_BTD, last_BQ);
+  }
   MimLogits logits;
-  logits.main_MV = lm_head_->forward(norm_->forward(masked(x_BTD)));
+  logits.main_MV = linear(norm_->forward(asked.masked(x_BTD.slice(1, mim_.cls_branch ? 1 : 0))), lm_head_);
   if (!mim_.cls_branch) return logits;
+
   auto y_BTD = torch::cat({x_BTD.slice(1, 0, 1), early_BND}, 1);
-  for (size_t i = 0; i < cls_pt_layers_->size(); ++i)
-    y_BTD = cls_pt_layers_->at<BlockImpl>(i).forward(y_BTD, bias_HTT, other, part);
+  for (size_t i = 0; i < cls_pt_layers_->size(); ++i) {
+    y_BTD = block(cls_pt_layers_, i, y_BTD, i + 1 == cls_pt_layers_->size() ? masked_BQ : torch::Tensor());
+  }
   auto& norm = mim_.shared_head ? norm_ : cls_pt_norm_;
-  auto& head = mim_.shared_head ? lm_head_ : cls_pt_lm_head_;
-  logits.cls_pt_MV = head->forward(norm->forward(masked(y_BTD)));
+  const auto& head = mim_.shared_head ? lm_head_ : cls_pt_lm_head_;
+  logits.cls_pt_MV = linear(norm->forward(asked.masked(y_BTD)), head);
   return logits;
 }
 

@@ -36,7 +36,7 @@ class MaskedImageModelImpl : public ViTImpl {
   explicit MaskedImageModelImpl(const MimOptions& options);
 
   /// Images [B, C, height, width] and mask, bool [B, N] of their patches: logits at the masked patches only, image by
-  /// image.
+  /// image. Of what nothing else reads nothing is computed: the last block of each branch has no other tokens.
   MimLogits forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const StepPart& part = {});
 
  private:

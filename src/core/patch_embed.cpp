@@ -1,6 +1,7 @@
 #include "core/patch_embed.h"
 
 #include "base/error.h"
+#include "core/linear.h"
 
 namespace beit {
 
@@ -29,7 +30,7 @@ torch::Tensor PatchEmbedImpl::forward(const torch::Tensor& images_BCHW) {
   const auto pixels = images_BCHW.reshape({images, channels_, rows, p, columns, p})
                           .permute({0, 2, 4, 1, 3, 5})
                           .reshape({images, rows * columns, channels_ * p * p});
-  return torch::linear(pixels, proj_->weight.flatten(1), proj_->bias);
+  return linear(pixels, proj_->weight.flatten(1), proj_->bias);
 }
 
 }  // namespace beit

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "core/attention.h"
+#include "core/linear.h"
 #include "core/normalise.h"
 #include "core/regrid.h"
 
@@ -22,11 +23,10 @@ class ClipAttentionImpl : public torch::nn::Module {
 
   torch::Tensor forward(const torch::Tensor& x_BTD) {
     const int64_t images = x_BTD.size(0), tokens = x_BTD.size(1), width = x_BTD.size(2);
-    const auto qkv =
-        torch::linear(x_BTD, in_proj_weight_, in_proj_bias_).view({images, tokens, 3, heads_, width / heads_});
+    const auto qkv = linear(x_BTD, in_proj_weight_, in_proj_bias_).view({images, tokens, 3, heads_, width / heads_});
     const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);
     const auto y_BHTd = attend(parts[0], parts[1], parts[2], {});
-    return out_proj_->forward(y_BHTd.transpose(1, 2).reshape({images, tokens, width}));
+    return linear(y_BHTd.transpose(1, 2).reshape({images, tokens, width}), out_proj_);
   }
 
  private:
@@ -43,8 +43,8 @@ class ClipMlpImpl : public torch::nn::Module {
         c_proj_(register_module("c_proj", torch::nn::Linear(4 * width, width))) {}
 
   torch::Tensor forward(const torch::Tensor& x_BTD) {
-    const auto hidden = c_fc_->forward(x_BTD);
-    return c_proj_->forward(hidden * torch::sigmoid(1.702 * hidden));  // QuickGELU
+    const auto hidden = linear(x_BTD, c_fc_);
+    return linear(hidden * torch::sigmoid(1.702 * hidden), c_proj_);  // QuickGELU
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "core/teacher_dino.h"
 
 #include "base/error.h"
+#include "core/linear.h"
 #include "core/normalise.h"
 #include "core/regrid.h"
 
@@ -18,10 +19,10 @@ class DinoAttentionImpl : public torch::nn::Module {
 
   torch::Tensor forward(const torch::Tensor& x_BTD) {
     const int64_t images = x_BTD.size(0), tokens = x_BTD.size(1), width = x_BTD.size(2);
-    const auto qkv = qkv_->forward(x_BTD).view({images, tokens, 3, heads_, width / heads_});
+    const auto qkv = linear(x_BTD, qkv_).view({images, tokens, 3, heads_, width / heads_});
     const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);
     const auto y_BHTd = attend(parts[0], parts[1], parts[2], {});
-    return proj_->forward(y_BHTd.transpose(1, 2).reshape({images, tokens, width}));
+    return linear(y_BHTd.transpose(1, 2).reshape({images, tokens, width}), proj_);
   }
 
  private:

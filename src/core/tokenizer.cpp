@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "core/full_precision.h"
+#include "core/masked_tokens.h"
 
 namespace beit {
 namespace {
@@ -35,8 +36,9 @@ TokenizerImpl::TokenizerImpl(const TokenizerOptions& options, Ranks ranks) : opt
   decode_task_layer_ = register_module("decode_task_layer", task_layer(options.decoder_width, options.target_width));
 }
 
-torch::Tensor TokenizerImpl::vectors(const torch::Tensor& images_BCHW, const StepPart& part) {
-  const auto tokens_BND = encoder_->patch_tokens(normalise(images_BCHW, options_.input), part);
+torch::Tensor TokenizerImpl::vectors(const torch::Tensor& images_BCHW, const StepPart& part,
+                                     const torch::Tensor& tokens_BQ) {
+  const auto tokens_BND = encoder_->patch_tokens(normalise(images_BCHW, options_.input), part, tokens_BQ);
   const FullPrecision full_precision;
   return encode_task_layer_->forward(at_least_float32(tokens_BND));
 }
@@ -80,9 +82,14 @@ void TokenizerImpl::set_recompute(bool on) {
   decoder_->set_recompute(on);
 }
 
-torch::Tensor TokenizerImpl::codes(const torch::Tensor& images_BCHW) {
+torch::Tensor TokenizerImpl::codes(const torch::Tensor& images_BCHW, const torch::Tensor& tokens_BQ) {
   torch::NoGradGuard no_grad;
-  return encode(images_BCHW).ids_BN;
+  return quantize_->forward(vectors(images_BCHW, {}, tokens_BQ)).ids_BN;
+}
+
+torch::Tensor TokenizerImpl::masked_codes(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN) {
+  const MaskedTokens asked = masked_tokens(mask_BN);
+  return asked.masked(codes(images_BCHW, asked.tokens_BQ));
 }
 
 torch::Tensor TokenizerImpl::decode(const torch::Tensor& codes_BNC, const std::optional<Grid>& grid) {

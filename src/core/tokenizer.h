@@ -1,5 +1,6 @@
 // The visual tokenizer, trained by vector-quantized knowledge distillation (paper, section 2.2).
-// Shape letters: B images, N patches, D width of a token, C width of a code, F width of the teacher's feature.
+// Shape letters: B images, N patches, Q tokens asked for, M masked patches of the batch, D width of a token, C width of
+// a code, F width of the teacher's feature.
 #pragma once
 
 #include <torch/torch.h>
@@ -40,8 +41,13 @@ class TokenizerImpl : public torch::nn::Module {
   /// under autocast.
   Quantized encode(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
-  /// The visual tokens alone, int64 [B, N], without gradient.
-  torch::Tensor codes(const torch::Tensor& images_BCHW);
+  /// The visual tokens alone, int64 [B, N], without gradient; or those of the tokens `tokens_BQ`, CLS being token 0:
+  /// [B, Q].
+  torch::Tensor codes(const torch::Tensor& images_BCHW, const torch::Tensor& tokens_BQ = {});
+
+  /// The visual tokens of the patches that `mask_BN` (bool) names, int64 [M], image by image: what masked image
+  /// modelling foretells.
+  torch::Tensor masked_codes(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN);
 
   /// Code vectors [B, N, C] to predicted teacher features [B, N, F]. `grid`: of the images, where not the tokenizer's
   /// own.
@@ -62,8 +68,8 @@ class TokenizerImpl : public torch::nn::Module {
   const TokenizerOptions& options() const { return options_; }
 
  private:
-  /// [B, N, C], before they are normalised.
-  torch::Tensor vectors(const torch::Tensor& images_BCHW, const StepPart& part);
+  /// [B, N, C], or [B, Q, C] at `tokens_BQ`, before they are normalised.
+  torch::Tensor vectors(const torch::Tensor& images_BCHW, const StepPart& part, const torch::Tensor& tokens_BQ = {});
 
   TokenizerOptions options_;
   ViT encoder_ = nullptr, decoder_ = nullptr;

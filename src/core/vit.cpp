@@ -64,8 +64,10 @@ torch::Tensor ViTImpl::tokens(const torch::Tensor& images_BCHW, const StepPart& 
   return layers(images_BCHW, {options_.depth}, part).front();
 }
 
-torch::Tensor ViTImpl::patch_tokens(const torch::Tensor& images_BCHW, const StepPart& part) {
-  const auto x_BND = tokens(images_BCHW, part).slice(1, 1);
+torch::Tensor ViTImpl::patch_tokens(const torch::Tensor& images_BCHW, const StepPart& part,
+                                    const torch::Tensor& tokens_BQ) {
+  const auto x_BTD = layers(images_BCHW, {options_.depth}, part, tokens_BQ).front();
+  const auto x_BND = tokens_BQ.defined() ? x_BTD : x_BTD.slice(1, 1);
   return norm_.is_empty() ? x_BND : norm_->forward(x_BND);
 }
 
@@ -76,7 +78,7 @@ void ViTImpl::set_recompute(bool on) {
 }
 
 std::vector<torch::Tensor> ViTImpl::layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers,
-                                           const StepPart& part) {
+                                           const StepPart& part, const torch::Tensor& tokens_BQ) {
   require(!layers.empty() && layers.front() >= 1 && layers.back() <= options_.depth && std::ranges::is_sorted(layers),
           "vit: expected rising layers between 1 and {}, got [{}]; check --layer", options_.depth,
           fmt::join(layers, ", "));
@@ -87,7 +89,8 @@ std::vector<torch::Tensor> ViTImpl::layers(const torch::Tensor& images_BCHW, con
   auto x_BTD = embed(patch_embed_->forward(images_BCHW), grid);
   std::vector<torch::Tensor> found;
   for (int64_t number = 1; number <= layers.back(); ++number) {
-    x_BTD = blocks_->at<BlockImpl>(static_cast<size_t>(number - 1)).forward(x_BTD, bias_HTT, other, part);
+    auto& block = blocks_->at<BlockImpl>(static_cast<size_t>(number - 1));
+    x_BTD = block.forward(x_BTD, bias_HTT, other, part, number == layers.back() ? tokens_BQ : torch::Tensor());
     if (std::ranges::binary_search(layers, number)) found.push_back(x_BTD);
   }
   return found;

@@ -1,5 +1,6 @@
 // The vision transformer that all networks of the method share (paper, section 3.1).
-// Shape letters: B images, C channels, N patches, T = N + 1 tokens (CLS first), D width, H heads.
+// Shape letters: B images, C channels, N patches, T = N + 1 tokens (CLS first), Q tokens asked for,
+// D width, H heads.
 #pragma once
 
 #include <torch/torch.h>
@@ -39,12 +40,15 @@ class ViTImpl : public torch::nn::Module {
   /// Tokens after the last block, before the final norm: [B, C, height, width] to [B, T, D].
   torch::Tensor tokens(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
-  /// Patch tokens after the final norm, if there is one: [B, N, D].
-  torch::Tensor patch_tokens(const torch::Tensor& images_BCHW, const StepPart& part = {});
+  /// Patch tokens after the final norm, if there is one: [B, N, D]; or those that `tokens_BQ` (int64) names, CLS being
+  /// token 0: [B, Q, D].
+  torch::Tensor patch_tokens(const torch::Tensor& images_BCHW, const StepPart& part = {},
+                             const torch::Tensor& tokens_BQ = {});
 
-  /// Tokens [B, T, D] after each of the blocks in `layers` (counted from 1, rising; depth is the last).
+  /// Tokens [B, T, D] after each of the blocks in `layers` (counted from 1, rising; depth is the last); after the last
+  /// of them those of `tokens_BQ` alone, where it is defined.
   std::vector<torch::Tensor> layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers,
-                                    const StepPart& part = {});
+                                    const StepPart& part = {}, const torch::Tensor& tokens_BQ = {});
 
   /// Whether the blocks, those of derived networks too, compute their activations again in the backward pass.
   void set_recompute(bool on);

@@ -31,8 +31,8 @@ Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice,
 
 MimLoss PretrainTask::forward(const Batch& batch, const StepPart& part) {
   const auto mask_BN = on_device(batch.views[2], device_);
-  const auto codes_BN = tokenizer_->codes(on_device(batch.views[1], device_));
-  return mim_loss(model_->forward(on_device(batch.views[0], device_), mask_BN, part), codes_BN.masked_select(mask_BN));
+  const auto codes_M = tokenizer_->masked_codes(on_device(batch.views[1], device_), mask_BN);
+  return mim_loss(model_->forward(on_device(batch.views[0], device_), mask_BN, part), codes_M);
 }
 
 StepLoss PretrainTask::loss(const Batch& batch, const StepPart& part) {
@@ -69,7 +69,7 @@ std::vector<Picture> PretrainTask::pictures(const Batch& batch) {
   model_->eval();
   const auto foretold_M = model_->forward(student_BCHW, mask_BN).main_MV.argmax(1);
   model_->train();
-  const auto right_M = foretold_M.eq(tokenizer_->codes(first(1)).masked_select(mask_BN));
+  const auto right_M = foretold_M.eq(tokenizer_->masked_codes(first(1), mask_BN));
   const auto images_BCHW = denormalise(student_BCHW.to(torch::kCPU), kImagenetMean, kImagenetStd);
   return {{"masks", mask_picture(images_BCHW, mask_BN, right_M, model_->grid(student_BCHW))}};
 }

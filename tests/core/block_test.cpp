@@ -1,9 +1,10 @@
-// Shape letters: B images, T tokens, D width.
+// Shape letters: B images, T tokens, Q tokens asked for, D width.
 #include "core/block.h"
 
 #include <cmath>
 
 #include "base/error.h"
+#include "core/masked_tokens.h"
 #include "tests/core/golden.h"
 
 namespace beit {
@@ -54,6 +55,78 @@ TEST_CASE("block: stochastic depth leaves out a sample's branch or scales it, ea
     }
   }
   CHECK(seen == kImages);
+}
+
+TEST_CASE("block: what is left out costs nothing and leaves gradients as multiplying by zero does") {
+  constexpr double kRate = 0.6;
+  for (const int64_t images : {1, 2, 9}) {  // of one image often nothing is left
+    for (const bool scaled : {true, false}) {
+      CAPTURE(images);
+      torch::manual_seed(60);
+      Block dropping(small(scaled ? 0.1 : 0.0), kRate), keeping(small(scaled ? 0.1 : 0.0), 0.0);
+      load_state_dict_strict(*keeping, state_dict(*dropping), "copy");
+      for (uint64_t seed = 0; seed < 6; ++seed) {
+        const auto x_BTD = torch::randn({images, 5, 8}).requires_grad_(), grad_BTD = torch::randn({images, 5, 8});
+        torch::manual_seed(seed);
+        const auto out_BTD = dropping->forward(x_BTD, {});
+        out_BTD.backward(grad_BTD);
+        torch::manual_seed(seed);
+        const auto kept = [&] {
+          return torch::rand({images}).ge(kRate).to(torch::kFloat32).view({-1, 1, 1}) / (1 - kRate);
+        };
+        const auto attn_B11 = kept(), mlp_B11 = kept();
+
+        // The same by the whole block's branches: x + (block(x) - x), each branch by itself.
+        const auto tensors = keeping->named_modules();
+        const auto norm = [&](const char* name) { return tensors[name]->as<torch::nn::LayerNormImpl>(); };
+        const auto gamma = [&](const char* name, const torch::Tensor& branch) {
+          return scaled ? branch * keeping->named_parameters()[name] : branch;
+        };
+        const auto y_BTD = x_BTD.detach().requires_grad_();
+        const auto z_BTD = y_BTD + attn_B11 * gamma("gamma_1", tensors["attn"]->as<AttentionImpl>()->forward(
+                                                                   norm("norm1")->forward(y_BTD), {}));
+        const auto expected_BTD =
+            z_BTD + mlp_B11 * gamma("gamma_2", tensors["mlp"]->as<MlpImpl>()->forward(norm("norm2")->forward(z_BTD)));
+        expected_BTD.backward(grad_BTD);
+        CHECK(difference(out_BTD, expected_BTD) < 1e-5);
+        CHECK(difference(x_BTD.grad(), y_BTD.grad()) < 1e-5);
+        for (const auto& item : dropping->named_parameters()) {
+          CAPTURE(item.key());
+          REQUIRE(item.value().grad().defined());
+          CHECK(difference(item.value().grad(), keeping->named_parameters()[item.key()].grad()) < 1e-4);
+        }
+        dropping->zero_grad();
+        keeping->zero_grad();
+      }
+    }
+  }
+}
+
+TEST_CASE("block: asked for some tokens it gives theirs, with the same gradients") {
+  torch::manual_seed(61);
+  ViTOptions options = small(0.1);
+  options.relative_position = RelPos::kBlock;
+  for (const bool recompute : {false, true}) {
+    Block block(options, 0.0);
+    block->set_recompute(recompute);
+    const auto tokens_BQ = torch::tensor({{0, 3}, {4, 1}, {2, 0}}, torch::kInt64);
+    const auto x_BTD = torch::randn({3, 5, 8}).requires_grad_(), grad_BQD = torch::randn({3, 2, 8});
+    const auto some_BQD = block->forward(x_BTD, {}, {}, {}, tokens_BQ);
+    some_BQD.backward(grad_BQD);
+    std::map<std::string, torch::Tensor> some_grads{{"x", x_BTD.grad().clone()}};
+    for (const auto& item : block->named_parameters()) some_grads[item.key()] = item.value().grad().clone();
+    block->zero_grad();
+    x_BTD.mutable_grad().reset();
+
+    const auto all_BQD = take_tokens(block->forward(x_BTD, {}), tokens_BQ);
+    all_BQD.backward(grad_BQD);
+    CHECK(difference(some_BQD, all_BQD) < 1e-6);
+    CHECK(difference(some_grads["x"], x_BTD.grad()) < 1e-5);
+    for (const auto& item : block->named_parameters()) {
+      CAPTURE(item.key());
+      CHECK(difference(some_grads[item.key()], item.value().grad()) < 1e-5);
+    }
+  }
 }
 
 TEST_CASE("block: no stochastic depth in eval()") {

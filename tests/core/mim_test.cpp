@@ -44,6 +44,26 @@ TEST_CASE("mim: losses, logits and every gradient equal the oracle, with a share
   }
 }
 
+TEST_CASE("mim: an early layer that is the last, and images with unequal numbers of masked patches") {
+  torch::manual_seed(62);
+  for (const int64_t early : {2, 4}) {
+    MimOptions options = golden_options(true);
+    options.early_layers = early;
+    MaskedImageModel mim(options);
+    const auto images_BCHW = torch::rand({3, 3, 32, 32});
+    auto mask_BN = torch::zeros({3, 64}, torch::kBool);
+    mask_BN[0].slice(0, 3, 9).fill_(true);
+    mask_BN[2].slice(0, 60, 64).fill_(true);
+    const auto logits = mim->forward(images_BCHW, mask_BN);
+    REQUIRE(logits.main_MV.size(0) == 10);
+    // One by one, the images are as they are together.
+    const auto first = mim->forward(images_BCHW.slice(0, 0, 1), mask_BN.slice(0, 0, 1));
+    const auto third = mim->forward(images_BCHW.slice(0, 2, 3), mask_BN.slice(0, 2, 3));
+    CHECK(difference(logits.main_MV, torch::cat({first.main_MV, third.main_MV})) < 1e-5);
+    CHECK(difference(logits.cls_pt_MV, torch::cat({first.cls_pt_MV, third.cls_pt_MV})) < 1e-5);
+  }
+}
+
 TEST_CASE("mim: without the CLS branch the main loss is the same and nothing of the branch is left") {
   const auto file = read_safetensors(golden("mim_shared_head.safetensors")).tensors;
   MimOptions options = golden_options(true);

@@ -19,6 +19,21 @@ const TokenizerOptions kGolden{.encoder = {.grid = {4, 4}, .patch_size = 8, .wid
                                .quantizer = {.codes = 64, .width = 8, .kmeans_start = false},
                                .target_width = 24};
 
+TEST_CASE("tokenizer: the codes of masked patches are those of all, at the mask") {
+  torch::manual_seed(63);
+  Tokenizer tokenizer(
+      TokenizerOptions{.encoder = {.grid = {4, 4}, .patch_size = 4, .width = 32, .depth = 2, .heads = 4},
+                       .decoder_width = 32,
+                       .decoder_depth = 1,
+                       .decoder_heads = 4,
+                       .quantizer = {.codes = 16, .width = 8, .kmeans_start = false},
+                       .target_width = 24});
+  tokenizer->eval();
+  const auto images_BCHW = torch::rand({3, 3, 16, 16});
+  const auto mask_BN = torch::rand({3, 16}).lt(0.4);
+  CHECK(torch::equal(tokenizer->masked_codes(images_BCHW, mask_BN), tokenizer->codes(images_BCHW).index({mask_BN})));
+}
+
 TEST_CASE("tokenizer: two training steps equal the oracle, every gradient too") {
   const auto file = read_safetensors(golden("vqkd.safetensors")).tensors;
   Tokenizer tokenizer(kGolden);

@@ -1,0 +1,144 @@
+// Shape letters: M rows, D inputs, F outputs, H hidden width.
+#include "core/linear.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <algorithm>
+
+#include "core/kernels.h"
+
+namespace beit {
+namespace {
+
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// Values that one call of a kernel works on: small enough to stay in the cache, large enough to share out.
+constexpr int64_t kGrain = 16384;
+
+/// x W^T + b by oneDNN, [M, D] to [M, F]; `gelu`: of the result. The matrices may be transposed views.
+Tensor onednn_product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F = {}, bool gelu = false) {
+  using Signature = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, c10::string_view,
+                           c10::List<std::optional<at::Scalar>>, std::optional<c10::string_view>);
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Signature>();
+  return op.call(x_MD, weight_FD, bias_F.defined() ? std::optional(bias_F) : std::nullopt, gelu ? "gelu" : "none",
+                 c10::List<std::optional<at::Scalar>>(), gelu ? "none" : "");
+}
+
+/// x W^T + b, whatever is fastest: [M, D] to [M, F].
+Tensor product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F = {}) {
+  return prefers_onednn() ? onednn_product(x_MD, weight_FD, bias_F) : at::linear(x_MD, weight_FD, bias_F);
+}
+
+Tensor rows_of(const Tensor& x) { return x.reshape({-1, x.size(-1)}); }
+
+Tensor shaped_as(const Tensor& rows_MF, const Tensor& x) {
+  auto sizes = x.sizes().vec();
+  sizes.back() = rows_MF.size(1);
+  return rows_MF.view(sizes);
+}
+
+/// Gradient of product() by its weights.
+Tensor weight_gradient(const Tensor& grad_MF, const Tensor& x_MD) { return at::mm(grad_MF.t(), x_MD); }
+
+bool wants_gradient(std::initializer_list<Tensor> tensors) {
+  return torch::GradMode::is_enabled() &&
+         std::ranges::any_of(tensors, [](const Tensor& x) { return x.defined() && x.requires_grad(); });
+}
+
+/// Float32 on the CPU and no autocast: what the functions here are made for.
+bool is_plain(const Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == torch::kFloat32 && x.numel() > 0 &&
+         !at::autocast::is_autocast_enabled(torch::kCPU);
+}
+
+void gelu(const Tensor& x, Tensor& y) {
+  at::parallel_for(0, x.numel(), kGrain,
+                   [&, from = x.const_data_ptr<float>(), to = y.mutable_data_ptr<float>()](int64_t begin, int64_t end) {
+                     kernels().gelu(from + begin, to + begin, end - begin);
+                   });
+}
+
+/// y = gelu(x), and `grad`, that of y, becomes that of x.
+void gelu_backward(const Tensor& x, Tensor& grad, Tensor& y) {
+  at::parallel_for(0, x.numel(), kGrain,
+                   [from = x.const_data_ptr<float>(), grads = grad.mutable_data_ptr<float>(),
+                    to = y.mutable_data_ptr<float>()](int64_t begin, int64_t end) {
+                     kernels().gelu_backward(from + begin, grads + begin, grads + begin, to + begin, end - begin);
+                   });
+}
+
+struct LinearFunction : torch::autograd::Function<LinearFunction> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight_FD, const Tensor& bias_F) {
+    context->save_for_backward({x, weight_FD});
+    return shaped_as(product(rows_of(x), weight_FD, bias_F), x);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto grad_MF = rows_of(gradients[0]);
+    variable_list result(3);
+    if (context->needs_input_grad(0)) result[0] = shaped_as(product(grad_MF, saved[1].t()), saved[0]);
+    if (context->needs_input_grad(1)) result[1] = weight_gradient(grad_MF, rows_of(saved[0]));
+    if (context->needs_input_grad(2)) result[2] = grad_MF.sum(0);
+    return result;
+  }
+};
+
+struct GeluMlpFunction : torch::autograd::Function<GeluMlpFunction> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight1_HD, const Tensor& bias1_H,
+                        const Tensor& weight2_FH, const Tensor& bias2_F) {
+    const auto hidden_MH = product(rows_of(x), weight1_HD, bias1_H);
+    auto active_MH = at::empty_like(hidden_MH);
+    gelu(hidden_MH, active_MH);
+    context->save_for_backward({x, weight1_HD, weight2_FH, hidden_MH});
+    return shaped_as(product(active_MH, weight2_FH, bias2_F), x);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto x_MD = rows_of(saved[0]), grad_MF = rows_of(gradients[0]);
+    auto active_MH = at::empty_like(saved[3]), grad_MH = product(grad_MF, saved[2].t());
+    gelu_backward(saved[3], grad_MH, active_MH);
+    return {shaped_as(product(grad_MH, saved[1].t()), saved[0]), weight_gradient(grad_MH, x_MD), grad_MH.sum(0),
+            weight_gradient(grad_MF, active_MH), grad_MF.sum(0)};
+  }
+};
+
+}  // namespace
+
+bool prefers_onednn() {
+#if defined(__x86_64__)
+  static const bool prefers = __builtin_cpu_is("amd") && at::get_cpu_capability() == "AVX512";
+  return prefers && at::globalContext().userEnabledMkldnn();
+#else
+  return false;
+#endif
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight_FD, const Tensor& bias_F) {
+  if (!is_plain(x) || !prefers_onednn()) return torch::linear(x, weight_FD, bias_F);
+  if (wants_gradient({x, weight_FD, bias_F})) return LinearFunction::apply(x, weight_FD, bias_F);
+  return shaped_as(onednn_product(rows_of(x), weight_FD, bias_F), x);
+}
+
+Tensor gelu_mlp(const Tensor& x, const torch::nn::Linear& fc1_HD, const torch::nn::Linear& fc2_FH) {
+  if (!is_plain(x)) return linear(torch::gelu(linear(x, fc1_HD)), fc2_FH);
+  if (wants_gradient({x, fc1_HD->weight, fc2_FH->weight})) {
+    return GeluMlpFunction::apply(x, fc1_HD->weight, fc1_HD->bias, fc2_FH->weight, fc2_FH->bias);
+  }
+  if (prefers_onednn()) {
+    const auto active_MH = onednn_product(rows_of(x), fc1_HD->weight, fc1_HD->bias, /*gelu=*/true);
+    return shaped_as(onednn_product(active_MH, fc2_FH->weight, fc2_FH->bias), x);
+  }
+  auto hidden_MH = at::linear(rows_of(x), fc1_HD->weight, fc1_HD->bias);
+  gelu(hidden_MH, hidden_MH);
+  return shaped_as(at::linear(hidden_MH, fc2_FH->weight, fc2_FH->bias), x);
+}
+
+}  // namespace beit

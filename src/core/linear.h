@@ -1,0 +1,23 @@
+// The products of the networks' layers, by whichever library of the engine is fastest on this processor.
+// Shape letters: D inputs, F outputs, H hidden width.
+#pragma once
+
+#include <torch/torch.h>
+
+namespace beit {
+
+/// x W^T + b: [.., D], [F, D] and [F] (or undefined) to [.., F].
+torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight_FD, const torch::Tensor& bias_F);
+inline torch::Tensor linear(const torch::Tensor& x, const torch::nn::Linear& layer) {
+  return linear(x, layer->weight, layer->bias);
+}
+
+/// fc2(gelu(fc1(x))), GELU exact: [.., D] to [.., F]. For the backward pass only x and what goes into the GELU are
+/// kept.
+torch::Tensor gelu_mlp(const torch::Tensor& x, const torch::nn::Linear& fc1_HD, const torch::nn::Linear& fc2_FH);
+
+/// Whether products in float32 go to oneDNN rather than to LibTorch's own choice: on AMD's processors with AVX-512,
+/// where MKL keeps to narrower vectors.
+bool prefers_onednn();
+
+}  // namespace beit

@@ -1,0 +1,67 @@
+// Shape letters: M rows, D inputs, F outputs, H hidden width.
+#include "core/linear.h"
+
+#include "tests/core/golden.h"
+
+namespace beit {
+namespace {
+
+/// One pass forward and backward: the result, then the gradients of all that wants one.
+std::vector<torch::Tensor> pass(const std::function<torch::Tensor()>& forward,
+                                const std::vector<torch::Tensor>& leaves) {
+  for (const auto& leaf : leaves) leaf.mutable_grad().reset();
+  const auto y = forward();
+  torch::manual_seed(3);
+  (y * torch::randn_like(y)).sum().backward();
+  std::vector<torch::Tensor> result{y.detach()};
+  for (const auto& leaf : leaves) result.push_back(leaf.grad().clone());
+  return result;
+}
+
+TEST_CASE("linear: values and gradients are torch::linear's, whichever library multiplies") {
+  torch::manual_seed(1);
+  for (const auto dtype : {torch::kFloat32, torch::kFloat64}) {
+    const auto x = torch::randn({3, 5, 24}, dtype).requires_grad_(), w = torch::randn({40, 24}, dtype).requires_grad_(),
+               b = torch::randn({40}, dtype).requires_grad_();
+    const auto ours = pass([&] { return linear(x, w, b); }, {x, w, b});
+    const auto theirs = pass([&] { return torch::linear(x, w, b); }, {x, w, b});
+    for (size_t i = 0; i < ours.size(); ++i) CHECK(torch::allclose(ours[i], theirs[i], 1e-4, 1e-5));
+    const torch::NoGradGuard no_grad;
+    CHECK(torch::allclose(linear(x, w, torch::Tensor()), torch::linear(x, w), 1e-4, 1e-5));
+    CHECK(linear(x.slice(0, 0, 0), w, b).sizes() == torch::IntArrayRef({0, 5, 40}));
+    CHECK(torch::allclose(linear(x.transpose(0, 1), w, b), torch::linear(x.transpose(0, 1), w, b), 1e-4, 1e-5));
+  }
+}
+
+TEST_CASE("linear: where only some want a gradient, the others get none") {
+  const auto x = torch::randn({4, 8}), w = torch::randn({6, 8}).requires_grad_(), b = torch::zeros({6});
+  linear(x, w, b).sum().backward();
+  CHECK(w.grad().defined());
+  CHECK(!x.grad().defined());
+  CHECK(!b.grad().defined());
+}
+
+TEST_CASE("gelu_mlp: values and gradients are those of the layers one by one, more than once") {
+  torch::manual_seed(2);
+  for (const auto dtype : {torch::kFloat32, torch::kFloat64}) {
+    torch::nn::Linear fc1(24, 96), fc2(96, 24);
+    fc1->to(dtype);
+    fc2->to(dtype);
+    const auto x = torch::randn({3, 5, 24}, dtype).requires_grad_();
+    const std::vector<torch::Tensor> leaves{x, fc1->weight, fc1->bias, fc2->weight, fc2->bias};
+    const auto ours = pass([&] { return gelu_mlp(x, fc1, fc2); }, leaves);
+    const auto theirs = pass([&] { return fc2(torch::gelu(fc1(x))); }, leaves);
+    for (size_t i = 0; i < ours.size(); ++i) CHECK(torch::allclose(ours[i], theirs[i], 1e-4, 1e-5));
+    const auto y = gelu_mlp(x, fc1, fc2).sum();
+    x.mutable_grad().reset();
+    y.backward({}, /*keep_graph=*/true);
+    const auto once = x.grad().clone();
+    y.backward();
+    CHECK(torch::equal(x.grad(), 2 * once));
+    const torch::NoGradGuard no_grad;
+    CHECK(torch::allclose(gelu_mlp(x, fc1, fc2), ours[0], 1e-4, 1e-5));
+  }
+}
+
+}  // namespace
+}  // namespace beit
