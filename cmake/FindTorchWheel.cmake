@@ -65,6 +65,11 @@ add_library(torch INTERFACE IMPORTED)
 target_compile_options(torch INTERFACE "SHELL:-idirafter \"${TORCH_DIR}/include\""
                                        "SHELL:-idirafter \"${TORCH_DIR}/include/torch/csrc/api/include\"")
 target_link_libraries(torch INTERFACE torch_wheel::torch_cpu torch_wheel::c10)
+# Its own OpenMP, whose name differs from wheel to wheel; the compiler's where it brings none.
+file(GLOB _openmp "${TORCH_DIR}/lib/libgomp*.so*")
+list(APPEND _openmp gomp)
+list(GET _openmp 0 _openmp)
+target_link_libraries(torch INTERFACE ${_openmp})
 # What the libraries themselves need is the loader's concern: it knows their run paths better than ld does.
 target_link_options(torch INTERFACE LINKER:--allow-shlib-undefined)
 if(TORCH_HAS_CUDA)

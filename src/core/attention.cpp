@@ -3,24 +3,74 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "core/fused_attention.h"
 #include "core/linear.h"
 #include "core/masked_tokens.h"
 
 namespace beit {
+namespace {
 
-torch::Tensor attend(const torch::Tensor& q_BHTd, const torch::Tensor& k_BHTd, const torch::Tensor& v_BHTd,
-                     const torch::Tensor& bias_HTT) {
-  if (!bias_HTT.defined()) return at::scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd);
-  if (!bias_HTT.requires_grad() || !torch::GradMode::is_enabled()) {
-    return at::scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, bias_HTT.detach().unsqueeze(0).to(q_BHTd.dtype()));
-  }
+/// LibTorch's own operations, for any device and type.
+torch::Tensor composed_attention(const std::vector<torch::Tensor>& qkv, int64_t heads, const torch::Tensor& bias_HTT,
+                                 const torch::Tensor& tokens_BQ) {
+  const auto by_head = [&](const torch::Tensor& x_BTD) { return x_BTD.unflatten(2, {heads, -1}).transpose(1, 2); };
+  const auto joined = [](const torch::Tensor& y_BHQd) { return y_BHQd.transpose(1, 2).flatten(2); };
+  const auto q_BHQd = by_head(qkv[0]), k_BHTd = by_head(qkv[1]), v_BHTd = by_head(qkv[2]);
+  if (!bias_HTT.defined()) return joined(at::scaled_dot_product_attention(q_BHQd, k_BHTd, v_BHTd));
+  const bool fixed = !bias_HTT.requires_grad() || !torch::GradMode::is_enabled();
+  auto bias_BHQT = (fixed ? bias_HTT.detach() : bias_HTT).unsqueeze(0);
+  if (tokens_BQ.defined())
+    bias_BHQT =
+        torch::embedding(bias_HTT.transpose(0, 1).flatten(1), tokens_BQ).unflatten(2, {heads, -1}).transpose(1, 2);
+  if (fixed) return joined(at::scaled_dot_product_attention(q_BHQd, k_BHTd, v_BHTd, bias_BHQT.to(q_BHQd.dtype())));
   // LibTorch's fused kernels give no gradient for the bias, and its unfused one makes more passes over memory.
-  const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHTd.size(-1)));
-  const auto scores_BHTT = torch::matmul(q_BHTd * scale, k_BHTd.transpose(-2, -1));
+  const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHQd.size(-1)));
+  const auto scores_BHQT = torch::matmul(q_BHQd * scale, k_BHTd.transpose(-2, -1));
   // Under autocast scores have fewer bits than the bias: their sum and its softmax have the bias's.
-  const bool same_type = scores_BHTT.scalar_type() == bias_HTT.scalar_type();
-  const auto weights_BHTT = torch::softmax(same_type ? scores_BHTT.add_(bias_HTT) : scores_BHTT + bias_HTT, -1);
-  return torch::matmul(weights_BHTT.to(v_BHTd.dtype()), v_BHTd);
+  const bool same_type = scores_BHQT.scalar_type() == bias_BHQT.scalar_type();
+  const auto weights_BHQT = torch::softmax(same_type ? scores_BHQT.add_(bias_BHQT) : scores_BHQT + bias_BHQT, -1);
+  return joined(torch::matmul(weights_BHQT.to(v_BHTd.dtype()), v_BHTd));
+}
+
+/// Kernels read memory by these sizes; where it costs no waiting for a device, tokens are read too.
+void require_fit(const std::vector<torch::Tensor>& qkv, int64_t heads, const torch::Tensor& bias_HTT,
+                 const torch::Tensor& tokens_BQ) {
+  const auto &q_BQD = qkv[0], &k_BTD = qkv[1], &v_BTD = qkv[2];
+  require(q_BQD.dim() == 3 && k_BTD.dim() == 3 && q_BQD.size(0) == k_BTD.size(0) && q_BQD.size(2) == k_BTD.size(2) &&
+              k_BTD.sizes() == v_BTD.sizes() && q_BQD.size(2) % heads == 0,
+          "attention: expected q [B, Q, D], k and v [B, T, D] with D a multiple of {} heads, got [{}], [{}] and [{}]",
+          heads, fmt::join(q_BQD.sizes(), ", "), fmt::join(k_BTD.sizes(), ", "), fmt::join(v_BTD.sizes(), ", "));
+  const int64_t images = q_BQD.size(0), queries = q_BQD.size(1), tokens = k_BTD.size(1);
+  require(!bias_HTT.defined() || bias_HTT.sizes() == torch::IntArrayRef({heads, tokens, tokens}),
+          "attention: expected a bias [{}, {}, {}], got [{}]", heads, tokens, tokens,
+          fmt::join(bias_HTT.defined() ? bias_HTT.sizes() : torch::IntArrayRef(), ", "));
+  if (!tokens_BQ.defined()) {
+    require(queries == tokens, "attention: expected tokens that say which of {} each of {} queries is, got none",
+            tokens, queries);
+    return;
+  }
+  require(tokens_BQ.sizes() == torch::IntArrayRef({images, queries}), "attention: expected tokens [{}, {}], got [{}]",
+          images, queries, fmt::join(tokens_BQ.sizes(), ", "));
+  if (!tokens_BQ.is_cpu() || tokens_BQ.numel() == 0) return;
+  const auto [least, most] = tokens_BQ.aminmax();
+  require(least.item<int64_t>() >= 0 && most.item<int64_t>() < tokens,
+          "attention: expected tokens from 0 to {}, got {} to {}", tokens - 1, least.item<int64_t>(),
+          most.item<int64_t>());
+}
+
+}  // namespace
+
+torch::Tensor attend(const torch::Tensor& q_BQD, const torch::Tensor& k_BTD, const torch::Tensor& v_BTD, int64_t heads,
+                     const torch::Tensor& bias_HTT, const torch::Tensor& tokens_BQ) {
+  return attend({q_BQD, k_BTD, v_BTD}, heads, bias_HTT, tokens_BQ);
+}
+
+torch::Tensor attend(torch::TensorList qkv, int64_t heads, const torch::Tensor& bias_HTT,
+                     const torch::Tensor& tokens_BQ) {
+  const auto parts = split_qkv(qkv);
+  require_fit(parts, heads, bias_HTT, tokens_BQ);
+  if (fuses_attention(parts[0])) return fused_attention(qkv, heads, bias_HTT, tokens_BQ);
+  return composed_attention(parts, heads, bias_HTT, tokens_BQ);
 }
 
 AttentionImpl::AttentionImpl(const ViTOptions& options) : heads_(options.heads) {
@@ -42,25 +92,17 @@ AttentionImpl::AttentionImpl(const ViTOptions& options) : heads_(options.heads) 
 
 torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
                                      const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ) {
-  const int64_t images = x_BTD.size(0), tokens = x_BTD.size(1), width = x_BTD.size(2);
-  const auto bias_3D = torch::cat({q_bias_, torch::zeros_like(q_bias_), v_bias_});
-  const auto qkv = linear(x_BTD, qkv_->weight, bias_3D).view({images, tokens, 3, heads_, width / heads_});
-  const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);
+  const int64_t width = x_BTD.size(2);
   const auto own_HTT = table_RH_.defined() ? relative_position_bias(table_RH_, index_TT_, other) : bias_HTT;
-  if (tokens_BQ.defined()) {
-    const auto q_BHQd =
-        take_tokens(qkv.select(2, 0).flatten(2), tokens_BQ).view({images, -1, heads_, width / heads_}).transpose(1, 2);
-    auto scores = torch::matmul(q_BHQd / std::sqrt(width / heads_), parts[1].transpose(-2, -1));
-    if (own_HTT.defined())
-      scores = scores + own_HTT.transpose(0, 1)
-                            .index_select(0, tokens_BQ.flatten())
-                            .view({images, -1, heads_, tokens})
-                            .transpose(1, 2);
-    const auto y = torch::matmul(torch::softmax(scores, -1).to(parts[2].dtype()), parts[2]);
-    return linear(y.transpose(1, 2).reshape({images, -1, width}), proj);
+  const auto no_bias_D = torch::zeros_like(q_bias_);
+  if (!tokens_BQ.defined()) {
+    const auto qkv_BT3D = linear(x_BTD, qkv_->weight, torch::cat({q_bias_, no_bias_D, v_bias_}));
+    return linear(attend({qkv_BT3D}, heads_, own_HTT), proj);
   }
-  const auto y_BHTd = attend(parts[0], parts[1], parts[2], own_HTT);
-  return linear(y_BHTd.transpose(1, 2).reshape({images, tokens, width}), proj);
+  const auto weights = qkv_->weight.split_with_sizes({width, 2 * width});
+  const auto q_BQD = linear(take_tokens(x_BTD, tokens_BQ), weights[0], q_bias_);
+  const auto kv_BT2D = linear(x_BTD, weights[1], torch::cat({no_bias_D, v_bias_}));
+  return linear(attend({q_BQD, kv_BT2D}, heads_, own_HTT, tokens_BQ), proj);
 }
 
 }  // namespace beit

@@ -1,5 +1,5 @@
 // Multi-head self-attention with biases on query and value only (paper, section 3.1).
-// Shape letters: B images, T tokens, D width, H heads, d width of a head, R rows of a bias table.
+// Shape letters: B images, Q queries, T tokens, D width, H heads, d width of a head, R rows of a bias table.
 #pragma once
 
 #include <torch/torch.h>
@@ -11,10 +11,17 @@
 
 namespace beit {
 
-/// softmax(q k^T / sqrt(d) + bias) v.
-/// q, k, v: [B, H, T, d]; bias: [H, T, T] or undefined. Gradients flow to all four. Returns [B, H, T, d].
-torch::Tensor attend(const torch::Tensor& q_BHTd, const torch::Tensor& k_BHTd, const torch::Tensor& v_BHTd,
-                     const torch::Tensor& bias_HTT);
+/// softmax(q k^T / sqrt(d) + bias) v, heads side by side in the last dimension (D = H d).
+/// q: [B, Q, D]; k, v: [B, T, D], views with contiguous last dimension (parts of one tensor) serve as they are; bias:
+/// [H, T, T] or undefined. tokens: int64 [B, Q], which of the T tokens each query is (its row of the bias); undefined:
+/// Q is T, all in order. Gradients flow to q, k, v and bias. Returns [B, Q, D].
+torch::Tensor attend(const torch::Tensor& q_BQD, const torch::Tensor& k_BTD, const torch::Tensor& v_BTD, int64_t heads,
+                     const torch::Tensor& bias_HTT = {}, const torch::Tensor& tokens_BQ = {});
+
+/// The same of q, k and v that lie side by side in the last dimension of one tensor [B, T, 3D], or of two, [B, Q, D]
+/// and [B, T, 2D]: the gradient of each is then written in one piece.
+torch::Tensor attend(torch::TensorList qkv, int64_t heads, const torch::Tensor& bias_HTT = {},
+                     const torch::Tensor& tokens_BQ = {});
 
 /// Names in files: qkv.weight, q_bias, v_bias, proj.*, and with RelPos::kBlock relative_position_bias_table.
 class AttentionImpl : public torch::nn::Module {
@@ -22,7 +29,7 @@ class AttentionImpl : public torch::nn::Module {
   explicit AttentionImpl(const ViTOptions& options);
 
   /// `bias_HTT` is the shared bias or undefined; a block's own table takes its place, resized where the tokens are
-  /// those of another grid.
+  /// those of another grid. With `tokens_BQ` (int64) only these tokens ask, of all: the result is [B, Q, D].
   torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
                         const std::optional<OtherGrid>& other = {}, const torch::Tensor& tokens_BQ = {});
 

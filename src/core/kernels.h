@@ -5,6 +5,31 @@
 
 namespace beit {
 
+/// Rows of numbers next to one another; from one row to the next it is `stride` numbers.
+struct ConstRows {
+  const float* data;
+  int64_t stride;
+};
+struct Rows {
+  float* data;
+  int64_t stride;
+};
+
+/// What attention of one head of one image reads: Q queries, T tokens of which each has a key and a value, all of d
+/// numbers.
+struct AttentionHead {
+  int64_t queries, tokens, width;  ///< Q, T, d
+  ConstRows q, k, v;               ///< [Q, d], [T, d], [T, d]
+  const float* bias;               ///< [T, T], or null
+  const int64_t* bias_rows;        ///< [Q], in [0, T): which row of the bias is each query's; not read without bias
+};
+
+/// Written, but for the bias's: to that one is added. Null where nobody asks for it.
+struct AttentionGradients {
+  Rows q, k, v;
+  float* bias;
+};
+
 /// One entry a loop, in float32; src/core/kernels/ has them, each compiled once a level of vector instructions. They
 /// run on one thread, check nothing, and accept unaligned memory. Unless said otherwise, memory of arguments must not
 /// overlap.
@@ -13,6 +38,13 @@ struct Kernels {
   void (*gelu)(const float* x, float* y, int64_t count);
   /// With gelu's gradient: grad_x = grad_y * gelu'(x), and y = gelu(x). grad_x may be grad_y, and y may be x.
   void (*gelu_backward)(const float* x, const float* grad_y, float* grad_x, float* y, int64_t count);
+  /// How many numbers of scratch the next two take.
+  int64_t (*attention_scratch)(int64_t tokens, int64_t width);
+  /// y [Q, d] = softmax(q k^T / sqrt(d) + bias) v, and the logarithm of the sum of each query's exponentials [Q].
+  void (*attention)(const AttentionHead& head, const Rows& y, float* log_sums, float* scratch);
+  /// The gradients from that of y, [Q, d]; the weights are computed anew from the logarithms.
+  void (*attention_backward)(const AttentionHead& head, const float* log_sums, const ConstRows& grad_y,
+                             const AttentionGradients& gradients, float* scratch);
 };
 
 /// Those of the level that LibTorch itself has chosen: the environment variable ATEN_CPU_CAPABILITY (default, avx2,

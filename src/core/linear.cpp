@@ -1,14 +1,15 @@
 // Shape letters: M rows, D inputs, F outputs, H hidden width.
 #include "core/linear.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
 #include <algorithm>
 
+#include "base/parallel.h"
 #include "core/kernels.h"
+#include "core/tiled_mlp.h"
 
 namespace beit {
 namespace {
@@ -58,19 +59,19 @@ bool is_plain(const Tensor& x) {
 }
 
 void gelu(const Tensor& x, Tensor& y) {
-  at::parallel_for(0, x.numel(), kGrain,
-                   [&, from = x.const_data_ptr<float>(), to = y.mutable_data_ptr<float>()](int64_t begin, int64_t end) {
-                     kernels().gelu(from + begin, to + begin, end - begin);
-                   });
+  parallel_for(0, x.numel(), kGrain,
+               [&, from = x.const_data_ptr<float>(), to = y.mutable_data_ptr<float>()](int64_t begin, int64_t end) {
+                 kernels().gelu(from + begin, to + begin, end - begin);
+               });
 }
 
 /// y = gelu(x), and `grad`, that of y, becomes that of x.
 void gelu_backward(const Tensor& x, Tensor& grad, Tensor& y) {
-  at::parallel_for(0, x.numel(), kGrain,
-                   [from = x.const_data_ptr<float>(), grads = grad.mutable_data_ptr<float>(),
-                    to = y.mutable_data_ptr<float>()](int64_t begin, int64_t end) {
-                     kernels().gelu_backward(from + begin, grads + begin, grads + begin, to + begin, end - begin);
-                   });
+  parallel_for(0, x.numel(), kGrain,
+               [from = x.const_data_ptr<float>(), grads = grad.mutable_data_ptr<float>(),
+                to = y.mutable_data_ptr<float>()](int64_t begin, int64_t end) {
+                 kernels().gelu_backward(from + begin, grads + begin, grads + begin, to + begin, end - begin);
+               });
 }
 
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
@@ -129,6 +130,9 @@ Tensor linear(const Tensor& x, const Tensor& weight_FD, const Tensor& bias_F) {
 
 Tensor gelu_mlp(const Tensor& x, const torch::nn::Linear& fc1_HD, const torch::nn::Linear& fc2_FH) {
   if (!is_plain(x)) return linear(torch::gelu(linear(x, fc1_HD)), fc2_FH);
+  if (suits_tiles(fc1_HD->weight, fc2_FH->weight)) {
+    return shaped_as(tiled_mlp(rows_of(x), fc1_HD->weight, fc1_HD->bias, fc2_FH->weight, fc2_FH->bias), x);
+  }
   if (wants_gradient({x, fc1_HD->weight, fc2_FH->weight})) {
     return GeluMlpFunction::apply(x, fc1_HD->weight, fc1_HD->bias, fc2_FH->weight, fc2_FH->bias);
   }

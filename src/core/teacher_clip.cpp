@@ -22,11 +22,7 @@ class ClipAttentionImpl : public torch::nn::Module {
   }
 
   torch::Tensor forward(const torch::Tensor& x_BTD) {
-    const int64_t images = x_BTD.size(0), tokens = x_BTD.size(1), width = x_BTD.size(2);
-    const auto qkv = linear(x_BTD, in_proj_weight_, in_proj_bias_).view({images, tokens, 3, heads_, width / heads_});
-    const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);
-    const auto y_BHTd = attend(parts[0], parts[1], parts[2], {});
-    return linear(y_BHTd.transpose(1, 2).reshape({images, tokens, width}), out_proj_);
+    return linear(attend({linear(x_BTD, in_proj_weight_, in_proj_bias_)}, heads_), out_proj_);
   }
 
  private:

@@ -17,13 +17,7 @@ class DinoAttentionImpl : public torch::nn::Module {
         qkv_(register_module("qkv", torch::nn::Linear(width, 3 * width))),
         proj_(register_module("proj", torch::nn::Linear(width, width))) {}
 
-  torch::Tensor forward(const torch::Tensor& x_BTD) {
-    const int64_t images = x_BTD.size(0), tokens = x_BTD.size(1), width = x_BTD.size(2);
-    const auto qkv = linear(x_BTD, qkv_).view({images, tokens, 3, heads_, width / heads_});
-    const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);
-    const auto y_BHTd = attend(parts[0], parts[1], parts[2], {});
-    return linear(y_BHTd.transpose(1, 2).reshape({images, tokens, width}), proj_);
-  }
+  torch::Tensor forward(const torch::Tensor& x_BTD) { return linear(attend({linear(x_BTD, qkv_)}, heads_), proj_); }
 
  private:
   int64_t heads_;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "io/mapped_file.h"
 #include "io/pth.h"
 #include "io/sharded.h"
@@ -73,7 +74,7 @@ bool copy_and_check(const torch::Tensor& source, const torch::Tensor& target) {
   auto* const to = static_cast<char*>(target.mutable_data_ptr());
   const int64_t item = source.element_size(), part = kPartBytes / item;
   std::atomic<bool> found = false;
-  at::parallel_for(0, source.numel(), /*grain_size=*/8 * part, [&](int64_t begin, int64_t end) {
+  parallel_for(0, source.numel(), /*grain_size=*/8 * part, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; at += part) {
       const int64_t count = std::min(part, end - at);
       if (check(from + at * item, count)) found = true;

@@ -43,11 +43,13 @@ TEST_CASE("linear: where only some want a gradient, the others get none") {
 
 TEST_CASE("gelu_mlp: values and gradients are those of the layers one by one, more than once") {
   torch::manual_seed(2);
-  for (const auto dtype : {torch::kFloat32, torch::kFloat64}) {
-    torch::nn::Linear fc1(24, 96), fc2(96, 24);
+  // By tiles, by whole matrices, and by LibTorch's own operations.
+  for (const auto& [dtype, hidden] : {std::pair(torch::kFloat32, 96), {torch::kFloat32, 9600}, {torch::kFloat64, 96}}) {
+    CAPTURE(hidden);
+    torch::nn::Linear fc1(24, hidden), fc2(hidden, 24);
     fc1->to(dtype);
     fc2->to(dtype);
-    const auto x = torch::randn({3, 5, 24}, dtype).requires_grad_();
+    const auto x = torch::randn({3, 55, 24}, dtype).requires_grad_();
     const std::vector<torch::Tensor> leaves{x, fc1->weight, fc1->bias, fc2->weight, fc2->bias};
     const auto ours = pass([&] { return gelu_mlp(x, fc1, fc2); }, leaves);
     const auto theirs = pass([&] { return fc2(torch::gelu(fc1(x))); }, leaves);

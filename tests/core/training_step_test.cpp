@@ -165,11 +165,12 @@ TEST_CASE("autocast: losses are computed in float32 from logits of fewer bits") 
 
 TEST_CASE("autocast: attention adds a trained bias in float32") {
   torch::manual_seed(84);
-  const auto v_BHTd = torch::randn({1, 2, 5, 4}).to(torch::kBFloat16), zero_BHTd = torch::zeros_like(v_BHTd);
+  const auto v_BTD = torch::randn({1, 5, 8}).to(torch::kBFloat16), zero_BTD = torch::zeros_like(v_BTD);
   const auto bias_HTT = (100 + 0.3 * torch::randn({2, 5, 5})).requires_grad_();  // bf16 would keep its halves alone
-  const auto expected = bias_HTT.softmax(-1).matmul(v_BHTd.to(torch::kFloat32));
+  const auto v_BHTd = v_BTD.to(torch::kFloat32).unflatten(2, {2, 4}).transpose(1, 2);
+  const auto expected = bias_HTT.softmax(-1).matmul(v_BHTd).transpose(1, 2).flatten(2);
   const CpuAutocast autocast(torch::kBFloat16);
-  const auto found = attend(zero_BHTd, zero_BHTd, v_BHTd, bias_HTT);
+  const auto found = attend(zero_BTD, zero_BTD, v_BTD, 2, bias_HTT);
   CHECK((found.scalar_type() == torch::kBFloat16));
   CHECK(relative_difference(found, expected) < 0.02);
 }

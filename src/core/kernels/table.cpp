@@ -1,4 +1,5 @@
 #include "core/kernels.h"
+#include "core/kernels/attention.h"
 #include "core/kernels/gelu.h"
 
 namespace beit::CPU_CAPABILITY {
@@ -7,6 +8,9 @@ extern const Kernels table;
 const Kernels table{
     .gelu = gelu,
     .gelu_backward = gelu_backward,
+    .attention_scratch = attention_scratch,
+    .attention = attention,
+    .attention_backward = attention_backward,
 };
 
 }  // namespace beit::CPU_CAPABILITY
