@@ -29,6 +29,8 @@ struct AttentionGradients {
   Rows q, k, v;
   float* bias;
 };
+constexpr int64_t kNearestTile = 64;                     ///< codes of a tile of `nearest`
+constexpr int64_t kNearestMostCodes = int64_t{1} << 23;  ///< of all its tiles: counted in float32
 
 /// One entry a loop, in float32; src/core/kernels/ has them, each compiled once a level of vector instructions. They
 /// run on one thread, check nothing, and accept unaligned memory. Unless said otherwise, memory of arguments must not
@@ -45,6 +47,10 @@ struct Kernels {
   /// The gradients from that of y, [Q, d]; the weights are computed anew from the logarithms.
   void (*attention_backward)(const AttentionHead& head, const float* log_sums, const ConstRows& grad_y,
                              const AttentionGradients& gradients, float* scratch);
+  /// Of each row of z [rows, width] the code with the smallest score, the first of equals; 0 where no score is below
+  /// infinity. codes [tiles, 1 + width, kNearestTile]: what each code's score starts from, and what the row's elements
+  /// are multiplied with and added to it.
+  void (*nearest)(const float* z, int64_t rows, int64_t width, const float* codes, int64_t tiles, int64_t* ids);
 };
 
 /// Those of the level that LibTorch itself has chosen: the environment variable ATEN_CPU_CAPABILITY (default, avx2,

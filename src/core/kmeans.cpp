@@ -1,15 +1,54 @@
 #include "core/kmeans.h"
 
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+
 #include <algorithm>
+#include <limits>
+
+#include "core/kernels.h"
 
 namespace beit {
 namespace {
 
 constexpr int64_t kScoresAtOnce = int64_t{1} << 20;  // 4 MiB of float32: stays in the cache
 
+constexpr int64_t kRowsAtLeast = 96;  // of a thread
+
+/// |w|^2 / 2 and -w of each code, in the order that kernels().nearest wants.
+torch::Tensor code_tiles(const torch::Tensor& codes_KD) {
+  const int64_t codes = codes_KD.size(0), width = codes_KD.size(1), tiles = (codes + kNearestTile - 1) / kNearestTile;
+  auto rows = torch::zeros({tiles * kNearestTile, 1 + width}, codes_KD.options());
+  rows.slice(0, codes).select(1, 0).fill_(std::numeric_limits<float>::infinity());  // fills the tile, never nearest
+  rows.slice(0, 0, codes).select(1, 0).copy_(codes_KD.square().sum(1).mul_(0.5));
+  rows.slice(0, 0, codes).slice(1, 1).copy_(codes_KD.neg());
+  return rows.view({tiles, kNearestTile, 1 + width}).transpose(1, 2).contiguous();
+}
+
+/// Products and minima in one pass: scores stay in registers.
+torch::Tensor nearest_in_vectors(const torch::Tensor& z_MD, const torch::Tensor& codes_KD) {
+  const int64_t rows = z_MD.size(0), width = z_MD.size(1);
+  const auto tiles = code_tiles(codes_KD), z = z_MD.contiguous();
+  const float *from = z.const_data_ptr<float>(), *to = tiles.const_data_ptr<float>();
+  auto ids_M = torch::empty({rows}, z_MD.options().dtype(torch::kInt64));
+  auto* ids = ids_M.mutable_data_ptr<int64_t>();
+  at::parallel_for(0, rows, kRowsAtLeast, [&](int64_t begin, int64_t end) {
+    kernels().nearest(from + begin * width, end - begin, width, to, tiles.size(0), ids + begin);
+  });
+  return ids_M;
+}
+
+/// Without wide vectors LibTorch's products are faster.
+bool in_vectors(const torch::Tensor& z_MD, const torch::Tensor& codes_KD) {
+  static const bool wide = at::get_cpu_capability() != "DEFAULT";
+  return wide && z_MD.is_cpu() && z_MD.scalar_type() == torch::kFloat32 && codes_KD.scalar_type() == torch::kFloat32 &&
+         codes_KD.size(0) <= kNearestMostCodes;
+}
+
 }  // namespace
 
 torch::Tensor nearest_codes(const torch::Tensor& z_MD, const torch::Tensor& codes_KD) {
+  if (in_vectors(z_MD, codes_KD)) return nearest_in_vectors(z_MD, codes_KD);
   const int64_t rows = z_MD.size(0), at_once = std::max<int64_t>(1, kScoresAtOnce / codes_KD.size(0));
   const auto square_K = codes_KD.square().sum(1);
   const auto codes_DK = codes_KD.t();

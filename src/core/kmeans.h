@@ -7,7 +7,7 @@
 namespace beit {
 
 /// int64 [M]: for each row of z the code with the smallest |w|^2 - 2 z w, the first of equals.
-/// For rows of unit length this is the Euclidean order. Memory: a few MiB beside the result, whatever M and K.
+/// For rows of unit length this is the Euclidean order. Memory: a few MiB and a copy of the codes, whatever M.
 torch::Tensor nearest_codes(const torch::Tensor& z_MD, const torch::Tensor& codes_KD);
 
 /// [K, D]: the sum of the rows that each code was given.

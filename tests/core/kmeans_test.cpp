@@ -41,15 +41,18 @@ TEST_CASE("nearest_codes: the first of equal codes wins") {
   CHECK(torch::equal(nearest_codes(torch::tensor({{1.0F, 0.0F}, {0.0F, 1.0F}}), codes_KD), torch::tensor({1, 0})));
 }
 
-TEST_CASE("nearest_codes: rows are searched in slices, whose borders do not show") {
-  // 2^20 scores at once: 256 rows a slice of 4096 codes, the last slice not full.
+TEST_CASE("nearest_codes: borders of what is searched at once do not show, in float32 and float64") {
+  // 2^20 scores at once in float64: 256 rows of 4090 codes, the last slice not full; nor is the last tile of codes.
   torch::manual_seed(2);
-  const auto z_MD = unit_rows(3 * 256 + 17, 8), codes_KD = unit_rows(4096, 8);
-  const auto ids_M = nearest_codes(z_MD, codes_KD);
-  for (const int64_t row : {int64_t{0}, int64_t{255}, int64_t{256}, int64_t{511}, int64_t{512}, int64_t{784}}) {
-    CHECK(ids_M[row].item<int64_t>() == (codes_KD - z_MD[row]).square().sum(1).argmin().item<int64_t>());
+  const auto z_MD = unit_rows(3 * 256 + 17, 8), codes_KD = unit_rows(4090, 8);
+  const auto distance_MK = torch::cdist(z_MD.to(torch::kFloat64), codes_KD.to(torch::kFloat64));
+  for (const auto type : {torch::kFloat32, torch::kFloat64}) {
+    const auto ids_M = nearest_codes(z_MD.to(type), codes_KD.to(type));
+    CHECK(torch::equal(ids_M, distance_MK.argmin(1)));
+    CHECK(torch::equal(ids_M.slice(0, 100, 400), nearest_codes(z_MD.slice(0, 100, 400).to(type), codes_KD.to(type))));
   }
-  CHECK(torch::equal(ids_M.slice(0, 100, 400), nearest_codes(z_MD.slice(0, 100, 400), codes_KD)));
+  const auto strided_MD = z_MD.t().contiguous().t();
+  CHECK(torch::equal(nearest_codes(strided_MD, codes_KD.t().contiguous().t()), distance_MK.argmin(1)));
 }
 
 TEST_CASE("sum_by_code: each code's sum of rows, zero for a code without") {

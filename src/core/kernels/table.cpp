@@ -1,6 +1,7 @@
 #include "core/kernels.h"
 #include "core/kernels/attention.h"
 #include "core/kernels/gelu.h"
+#include "core/kernels/nearest.h"
 
 namespace beit::CPU_CAPABILITY {
 
@@ -11,6 +12,7 @@ const Kernels table{
     .attention_scratch = attention_scratch,
     .attention = attention,
     .attention_backward = attention_backward,
+    .nearest = nearest,
 };
 
 }  // namespace beit::CPU_CAPABILITY
