@@ -42,8 +42,7 @@ torch::Tensor random_masks(int64_t images, const Grid& grid, int64_t masked) {
 void descend(AdamW& optimizer, const torch::Tensor& loss) {
   optimizer.zero_grad();
   loss.backward();
-  optimizer.scale_grads(std::min(1.0, kClipGrad / (optimizer.grad_norm() + 1e-6)));
-  optimizer.step(kLr);
+  optimizer.step(kLr, std::min(1.0, kClipGrad / (optimizer.grad_norm() + 1e-6)));
 }
 
 Step vqkd(const CaseOptions& options) {

@@ -32,6 +32,16 @@ struct AttentionGradients {
 constexpr int64_t kNearestTile = 64;                     ///< codes of a tile of `nearest`
 constexpr int64_t kNearestMostCodes = int64_t{1} << 23;  ///< of all its tiles: counted in float32
 
+/// What step t of AdamW, counted from 1, multiplies with (Loshchilov and Hutter, algorithm 2).
+struct AdamWFactors {
+  float grad_scale;    ///< of the gradient, before all else
+  float rate1, rate2;  ///< 1 - beta1 and 1 - beta2, of the moving averages
+  float root_scale;    ///< 1 / sqrt(1 - beta2^t), of the root of the second average
+  float eps;
+  float kept;  ///< 1 - learning rate * weight decay, of the value
+  float lr;    ///< learning rate / (1 - beta1^t)
+};
+
 /// One entry a loop, in float32; src/core/kernels/ has them, each compiled once a level of vector instructions. They
 /// run on one thread, check nothing, and accept unaligned memory. Unless said otherwise, memory of arguments must not
 /// overlap.
@@ -51,6 +61,11 @@ struct Kernels {
   /// infinity. codes [tiles, 1 + width, kNearestTile]: what each code's score starts from, and what the row's elements
   /// are multiplied with and added to it.
   void (*nearest)(const float* z, int64_t rows, int64_t width, const float* codes, int64_t tiles, int64_t* ids);
+  /// A step of AdamW: moves the averages and the value, by element.
+  void (*adamw)(const AdamWFactors& factors, const float* grad, float* value, float* exp_avg, float* exp_avg_sq,
+                int64_t count);
+  /// In float32 within each of a few dozen sums.
+  double (*sum_squares)(const float* x, int64_t count);
 };
 
 /// Those of the level that LibTorch itself has chosen: the environment variable ATEN_CPU_CAPABILITY (default, avx2,

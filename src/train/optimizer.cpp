@@ -1,9 +1,15 @@
 #include "train/optimizer.h"
 
+#include <ATen/Parallel.h>
+
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <numeric>
+#include <span>
 
 #include "base/error.h"
+#include "core/kernels.h"
 
 namespace beit {
 namespace {
@@ -14,6 +20,26 @@ std::string_view without(std::initializer_list<std::string_view> prefixes, std::
   }
   return name;
 }
+
+constexpr int64_t kChunk = int64_t{1} << 15;  // elements, the least that a thread takes
+
+/// Whether `core/kernels.h` serves.
+bool in_vectors(const torch::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == torch::kFloat32 && x.is_contiguous();
+}
+
+template <class Visit>
+void for_each_chunk(int64_t count, Visit visit) {
+  for (int64_t first = 0; first < count; first += kChunk) visit(first, std::min(kChunk, count - first));
+}
+
+/// A chunk of one parameter.
+struct Move {
+  AdamWFactors factors;
+  const float* grad;
+  float *value, *exp_avg, *exp_avg_sq;
+  int64_t count;
+};
 
 }  // namespace
 
@@ -58,24 +84,57 @@ AdamW::AdamW(const torch::nn::Module& model, const AdamWOptions& options, Distri
   step_ = torch::zeros({}, groups_.front().parameters.front().value.options().dtype(torch::kFloat32));
 }
 
-void AdamW::step(double lr) {
+void AdamW::step(double lr, double grad_scale) {
   torch::NoGradGuard no_grad;
   step_.add_(1);
+  const auto steps_taken = step_.item<double>();
+  const double unbiased1 = 1 - std::pow(options_.beta1, steps_taken),
+               unbiased2 = 1 - std::pow(options_.beta2, steps_taken);
+  std::vector<Move> moves;  // of all groups: threads part and meet once
   for (const Group& group : groups_) {
-    std::vector<torch::Tensor> values, grads, exp_avgs, exp_avg_sqs;
+    const double group_lr = lr * group.lr_scale;
+    const AdamWFactors factors{.grad_scale = static_cast<float>(grad_scale),
+                               .rate1 = static_cast<float>(1 - options_.beta1),
+                               .rate2 = static_cast<float>(1 - options_.beta2),
+                               .root_scale = static_cast<float>(1 / std::sqrt(unbiased2)),
+                               .eps = static_cast<float>(options_.eps),
+                               .kept = static_cast<float>(1 - group_lr * group.weight_decay),
+                               .lr = static_cast<float>(group_lr / unbiased1)};
+    std::vector<torch::Tensor> values, grads, exp_avgs, exp_avg_sqs;  // left to LibTorch
     for (const Parameter& parameter : group.parameters) {
-      if (!parameter.value.grad().defined() || !owns(parameter)) continue;
-      values.push_back(parameter.value);
-      grads.push_back(parameter.value.grad());
-      exp_avgs.push_back(parameter.exp_avg);
-      exp_avg_sqs.push_back(parameter.exp_avg_sq);
+      torch::Tensor value = parameter.value, exp_avg = parameter.exp_avg, exp_avg_sq = parameter.exp_avg_sq;
+      const torch::Tensor& grad = value.grad();
+      if (!grad.defined() || !owns(parameter)) continue;
+      if (in_vectors(value) && in_vectors(grad) && in_vectors(exp_avg) && in_vectors(exp_avg_sq)) {
+        for_each_chunk(value.numel(), [&](int64_t first, int64_t count) {
+          moves.push_back({.factors = factors,
+                           .grad = grad.const_data_ptr<float>() + first,
+                           .value = value.mutable_data_ptr<float>() + first,
+                           .exp_avg = exp_avg.mutable_data_ptr<float>() + first,
+                           .exp_avg_sq = exp_avg_sq.mutable_data_ptr<float>() + first,
+                           .count = count});
+        });
+        value.unsafeGetTensorImpl()->bump_version();
+        continue;
+      }
+      values.push_back(value);
+      grads.push_back(grad);
+      exp_avgs.push_back(exp_avg);
+      exp_avg_sqs.push_back(exp_avg_sq);
     }
     if (values.empty()) continue;
     const std::vector<torch::Tensor> steps(values.size(), step_);
-    at::_fused_adamw_(values, grads, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, lr * group.lr_scale,
-                      options_.beta1, options_.beta2, group.weight_decay, options_.eps, /*amsgrad=*/false,
-                      /*maximize=*/false);
+    std::optional<torch::Tensor> divisor;
+    if (grad_scale != 1) divisor = torch::full_like(step_, 1 / grad_scale);
+    at::_fused_adamw_(values, grads, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, group_lr, options_.beta1,
+                      options_.beta2, group.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false, divisor);
   }
+  at::parallel_for(0, static_cast<int64_t>(moves.size()), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Move& move = moves[static_cast<size_t>(i)];
+      kernels().adamw(move.factors, move.grad, move.value, move.exp_avg, move.exp_avg_sq, move.count);
+    }
+  });
   if (shards_ != nullptr) share_parameters();
 }
 
@@ -121,12 +180,20 @@ std::vector<torch::Tensor> AdamW::grads() const {
 
 double AdamW::grad_norm() const {
   const auto all = grads();
-  return all.empty() ? 0.0 : torch::stack(at::_foreach_norm(all)).norm().item<double>();
-}
-
-void AdamW::scale_grads(double factor) {
-  const torch::NoGradGuard no_grad;
-  for (const auto& grad : grads()) grad.mul_(factor);
+  if (all.empty()) return 0.0;
+  if (!std::ranges::all_of(all, in_vectors)) return torch::stack(at::_foreach_norm(all)).norm().item<double>();
+  std::vector<std::span<const float>> chunks;
+  for (const auto& grad : all) {
+    for_each_chunk(grad.numel(), [&](int64_t first, int64_t count) {
+      chunks.emplace_back(grad.const_data_ptr<float>() + first, static_cast<size_t>(count));
+    });
+  }
+  std::vector<double> sums(chunks.size());
+  at::parallel_for(0, static_cast<int64_t>(chunks.size()), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+      sums[i] = kernels().sum_squares(chunks[i].data(), static_cast<int64_t>(chunks[i].size()));
+  });
+  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 
 std::map<std::string, torch::Tensor> AdamW::own_state() const {

@@ -32,7 +32,8 @@ bool decays(const std::string& name, const torch::Tensor& parameter);
 /// without `backbone.` before the name.
 int64_t layer_of(const std::string& name, int64_t depth);
 
-/// Parameters that take part are those which require a gradient. One fused LibTorch kernel for each group.
+/// Parameters that take part are those which require a gradient. In float32 on the processor gradients are read twice
+/// a step, for their norm and for the step itself; elsewhere a step is one fused LibTorch kernel for each group.
 ///
 /// With `shards`, each of those ranks holds the state of a part of the parameters, moves that part, and hands it to the
 /// others (ZeRO, stage 1): step() and state() are collective then, and the result is the same to the bit. Gradients
@@ -42,16 +43,15 @@ class AdamW {
   /// `shards` must outlive the optimizer; without, or where it is one rank, all state is here.
   AdamW(const torch::nn::Module& model, const AdamWOptions& options, Distributed* shards = nullptr);
 
-  /// One step at the learning rate `lr`; parameters without a gradient stay.
-  void step(double lr);
+  /// One step at the learning rate `lr` with gradients times `grad_scale`; parameters without a gradient stay. Whether
+  /// the gradients themselves are scaled is left open.
+  void step(double lr, double grad_scale = 1.0);
   void zero_grad();
 
   /// Of the parameters that have one.
   std::vector<torch::Tensor> grads() const;
-  /// Norm of all gradients together.
+  /// Norm of all gradients together; the same to the bit with any number of threads in float32 on the processor.
   double grad_norm() const;
-  /// Multiplies all gradients by `factor`.
-  void scale_grads(double factor);
 
   /// State by name (`exp_avg.<parameter>`, `exp_avg_sq.<parameter>`, `step`), sharing memory with this object where it
   /// is held here; in shards, all of it on the first rank, and on the others what they hold.

@@ -102,11 +102,9 @@ StepFigures TrainingStep::take(const Batch& batch, int64_t step, double lr, cons
                               .bits();
     StepFigures figures = gradients(batches, parts, seed);
     if (std::isfinite(figures.grad_norm) && std::isfinite(figures.loss)) {
-      if (options_.clip_grad > 0) {
-        optimizer_.scale_grads(std::min(1.0, options_.clip_grad / (figures.grad_norm + 1e-6)));
-      }
+      const double clip = options_.clip_grad > 0 ? std::min(1.0, options_.clip_grad / (figures.grad_norm + 1e-6)) : 1.0;
       torn_ = true;
-      optimizer_.step(lr);
+      optimizer_.step(lr, clip);
       task_.step_taken();
       torn_ = false;
       scale_.note_step();

@@ -89,9 +89,8 @@ TEST_CASE("trajectory: two hundred steps of pre-training follow PyTorch's loss c
     optimizer.zero_grad();
     loss.total.backward();
     const double norm = optimizer.grad_norm(), factor = std::min(1.0, 3.0 / (norm + 1e-6));
-    optimizer.scale_grads(factor);
     clipped += factor < 1 ? 1 : 0;
-    optimizer.step(lr.at(step));
+    optimizer.step(lr.at(step), factor);
     main.push_back(loss.main.item<double>());
     cls_pt.push_back(loss.cls_pt.item<double>());
   }

@@ -1,5 +1,6 @@
 #include "core/kernels.h"
 #include "core/kernels/attention.h"
+#include "core/kernels/adamw.h"
 #include "core/kernels/gelu.h"
 #include "core/kernels/nearest.h"
 
@@ -13,6 +14,8 @@ const Kernels table{
     .attention = attention,
     .attention_backward = attention_backward,
     .nearest = nearest,
+    .adamw = adamw,
+    .sum_squares = sum_squares,
 };
 
 }  // namespace beit::CPU_CAPABILITY
