@@ -42,6 +42,11 @@ struct AdamWFactors {
   float lr;    ///< learning rate / (1 - beta1^t)
 };
 
+struct RowCrossEntropy {
+  float loss;  ///< of the target
+  bool right;  ///< whether the target has the largest logit, the first of equals; no logit is NaN
+};
+
 /// One entry a loop, in float32; src/core/kernels/ has them, each compiled once a level of vector instructions. They
 /// run on one thread, check nothing, and accept unaligned memory. Unless said otherwise, memory of arguments must not
 /// overlap.
@@ -61,6 +66,9 @@ struct Kernels {
   /// infinity. codes [tiles, 1 + width, kNearestTile]: what each code's score starts from, and what the row's elements
   /// are multiplied with and added to it.
   void (*nearest)(const float* z, int64_t rows, int64_t width, const float* codes, int64_t tiles, int64_t* ids);
+  /// Cross-entropy of softmax(logits + bias); logits become `scale` times its gradient with respect to them. 0 <=
+  /// target < classes.
+  RowCrossEntropy (*cross_entropy)(float* logits, const float* bias, int64_t classes, int64_t target, float scale);
   /// A step of AdamW: moves the averages and the value, by element.
   void (*adamw)(const AdamWFactors& factors, const float* grad, float* value, float* exp_avg, float* exp_avg_sq,
                 int64_t count);

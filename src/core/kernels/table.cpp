@@ -1,6 +1,7 @@
 #include "core/kernels.h"
 #include "core/kernels/attention.h"
 #include "core/kernels/adamw.h"
+#include "core/kernels/cross_entropy.h"
 #include "core/kernels/gelu.h"
 #include "core/kernels/nearest.h"
 
@@ -14,6 +15,7 @@ const Kernels table{
     .attention = attention,
     .attention_backward = attention_backward,
     .nearest = nearest,
+    .cross_entropy = cross_entropy,
     .adamw = adamw,
     .sum_squares = sum_squares,
 };
