@@ -69,7 +69,7 @@ Step mim(const CaseOptions& options) {
   const auto mask_BN = random_masks(options.batch_size, Grid{}, /*masked=*/75);
   return [=]() mutable {
     const auto targets_M = tokenizer->masked_codes(images_BCHW, mask_BN);
-    descend(*optimizer, mim_loss(model->forward(images_BCHW, mask_BN), targets_M).total);
+    descend(*optimizer, model->loss(images_BCHW, mask_BN, targets_M).total);
   };
 }
 
@@ -95,7 +95,7 @@ Step small(const CaseOptions& options) {
   const auto images_BCHW = torch::rand({options.batch_size, 3, 32, 32});
   const auto mask_BN = random_masks(options.batch_size, shape.vit.grid, /*masked=*/26);
   const auto targets_M = torch::randint(shape.codes, {26 * options.batch_size}, torch::kInt64);
-  return [=]() mutable { descend(*optimizer, mim_loss(model->forward(images_BCHW, mask_BN), targets_M).total); };
+  return [=]() mutable { descend(*optimizer, model->loss(images_BCHW, mask_BN, targets_M).total); };
 }
 
 Step open(const CaseOptions& options) {

@@ -14,8 +14,6 @@ function(beit_add_kernels target)
     target_include_directories(${kernels} PRIVATE ${CMAKE_SOURCE_DIR}/src)
     target_link_libraries(${kernels} PRIVATE torch beit_options)
     target_compile_definitions(${kernels} PRIVATE CPU_CAPABILITY=${level} CPU_CAPABILITY_${level})
-    # Vectors as arguments never leave a file: how they are passed is nobody's concern. GCC 12 takes the undefined lanes
-    # of its own AVX-512 header for a mistake.
     # Vectors as arguments never leave a file: how they are passed is nobody's concern. g++ 12 takes what its own
     # intrinsics leave open on purpose for a mistake (GCC bug 105593).
     target_compile_options(${kernels} PRIVATE ${${level}_OPTIONS}

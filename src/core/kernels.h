@@ -29,6 +29,7 @@ struct AttentionGradients {
   Rows q, k, v;
   float* bias;
 };
+
 constexpr int64_t kNearestTile = 64;                     ///< codes of a tile of `nearest`
 constexpr int64_t kNearestMostCodes = int64_t{1} << 23;  ///< of all its tiles: counted in float32
 

@@ -1,11 +1,11 @@
 #include "core/kmeans.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/Version.h>
 
 #include <algorithm>
 #include <limits>
 
+#include "base/parallel.h"
 #include "core/kernels.h"
 
 namespace beit {
@@ -32,7 +32,7 @@ torch::Tensor nearest_in_vectors(const torch::Tensor& z_MD, const torch::Tensor&
   const float *from = z.const_data_ptr<float>(), *to = tiles.const_data_ptr<float>();
   auto ids_M = torch::empty({rows}, z_MD.options().dtype(torch::kInt64));
   auto* ids = ids_M.mutable_data_ptr<int64_t>();
-  at::parallel_for(0, rows, kRowsAtLeast, [&](int64_t begin, int64_t end) {
+  parallel_for(0, rows, kRowsAtLeast, [&](int64_t begin, int64_t end) {
     kernels().nearest(from + begin * width, end - begin, width, to, tiles.size(0), ids + begin);
   });
   return ids_M;

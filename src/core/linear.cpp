@@ -31,11 +31,6 @@ Tensor onednn_product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor&
                  c10::List<std::optional<at::Scalar>>(), gelu ? "none" : "");
 }
 
-/// x W^T + b, whatever is fastest: [M, D] to [M, F].
-Tensor product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F = {}) {
-  return prefers_onednn() ? onednn_product(x_MD, weight_FD, bias_F) : at::linear(x_MD, weight_FD, bias_F);
-}
-
 Tensor rows_of(const Tensor& x) { return x.reshape({-1, x.size(-1)}); }
 
 Tensor shaped_as(const Tensor& rows_MF, const Tensor& x) {
@@ -120,6 +115,10 @@ bool prefers_onednn() {
 #else
   return false;
 #endif
+}
+
+Tensor product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F) {
+  return prefers_onednn() ? onednn_product(x_MD, weight_FD, bias_F) : at::linear(x_MD, weight_FD, bias_F);
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight_FD, const Tensor& bias_F) {

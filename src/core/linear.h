@@ -1,5 +1,5 @@
 // The products of the networks' layers, by whichever library of the engine is fastest on this processor.
-// Shape letters: D inputs, F outputs, H hidden width.
+// Shape letters: M rows, D inputs, F outputs, H hidden width.
 #pragma once
 
 #include <torch/torch.h>
@@ -11,6 +11,9 @@ torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight_FD, con
 inline torch::Tensor linear(const torch::Tensor& x, const torch::nn::Linear& layer) {
   return linear(x, layer->weight, layer->bias);
 }
+
+/// The same of [M, D] as a function without gradients, in float32 on the CPU; the matrices may be transposed views.
+torch::Tensor product(const torch::Tensor& x_MD, const torch::Tensor& weight_FD, const torch::Tensor& bias_F = {});
 
 /// fc2(gelu(fc1(x))), GELU exact: [.., D] to [.., F]. For the backward pass only x and what goes into the GELU are
 /// kept.

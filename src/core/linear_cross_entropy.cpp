@@ -1,15 +1,16 @@
 // Shape letters: M rows, C rows of a chunk, D width, V classes.
 #include "core/linear_cross_entropy.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 
 #include <algorithm>
 #include <numeric>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "core/full_precision.h"
 #include "core/kernels.h"
+#include "core/linear.h"
 
 namespace beit {
 namespace {
@@ -35,7 +36,6 @@ Result in_chunks(const torch::Tensor& features_MD, const torch::Tensor& weight_V
   const auto bias = bias_V.contiguous(), targets = targets_M.contiguous();
   const float* biases = bias.const_data_ptr<float>();
   const int64_t* target = targets.const_data_ptr<int64_t>();
-  auto logits_CV = torch::empty({chunk, classes}, features_MD.options());
   std::vector<RowCrossEntropy> of_row(static_cast<size_t>(rows));
   Result result;
   if (wanted.features) result.grad_features_MD = torch::empty_like(features_MD, at::MemoryFormat::Contiguous);
@@ -43,18 +43,14 @@ Result in_chunks(const torch::Tensor& features_MD, const torch::Tensor& weight_V
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
     const auto part_CD = features_MD.slice(0, first, first + count);
-    auto grad_CV = logits_CV.slice(0, 0, count);
-    at::mm_out(grad_CV, part_CD, weight_VD.t());
+    auto grad_CV = product(part_CD, weight_VD);  // logits, until cross_entropy() makes them their gradient
     auto* logits = grad_CV.mutable_data_ptr<float>();
-    at::parallel_for(0, count, std::max<int64_t>(1, kLogitsAtLeast / classes), [&](int64_t begin, int64_t end) {
+    parallel_for(0, count, std::max<int64_t>(1, kLogitsAtLeast / classes), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
         of_row[static_cast<size_t>(first + i)] = kernels().cross_entropy(
             logits + i * classes, biases, classes, target[first + i], 1.0F / static_cast<float>(rows));
     });
-    if (wanted.features) {
-      auto grad_CD = result.grad_features_MD.slice(0, first, first + count);
-      at::mm_out(grad_CD, grad_CV, weight_VD);
-    }
+    if (wanted.features) result.grad_features_MD.slice(0, first, first + count).copy_(product(grad_CV, weight_VD.t()));
     if (wanted.weight) result.grad_weight_VD.addmm_(grad_CV.t(), part_CD, /*beta=*/first == 0 ? 0 : 1);
     if (wanted.bias) {
       const auto sum_V = grad_CV.sum(0);
@@ -123,7 +119,7 @@ LinearCrossEntropy linear_cross_entropy(const torch::Tensor& features_MD, const 
     const auto result = in_chunks(features_MD, weight_VD, bias_V, targets_M, {});
     return {result.loss, result.right};
   }
-  const auto logits_MV = at_least_float32(torch::linear(features_MD, weight_VD, bias_V));
+  const auto logits_MV = at_least_float32(linear(features_MD, weight_VD, bias_V));
   const FullPrecision full_precision;
   return {torch::cross_entropy_loss(logits_MV, targets_M), logits_MV.detach().argmax(1).eq(targets_M).sum()};
 }

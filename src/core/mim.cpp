@@ -1,8 +1,8 @@
 #include "core/mim.h"
 
 #include "base/error.h"
-#include "core/full_precision.h"
 #include "core/linear.h"
+#include "core/linear_cross_entropy.h"
 #include "core/masked_tokens.h"
 
 namespace beit {
@@ -35,8 +35,8 @@ MaskedImageModelImpl::MaskedImageModelImpl(const MimOptions& options)
   }
 }
 
-MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN,
-                                        const StepPart& part) {
+MaskedImageModelImpl::Masked MaskedImageModelImpl::masked(const torch::Tensor& images_BCHW,
+                                                          const torch::Tensor& mask_BN, const StepPart& part) {
   const Grid grid = this->grid(images_BCHW);
   const int64_t images = images_BCHW.size(0), patches = grid.patches();
   require(mask_BN.dim() == 2 && mask_BN.size(0) == images && mask_BN.size(1) == patches &&
@@ -70,35 +70,38 @@ MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const 
   } else {
     x_BTD = block(blocks_, last, x_BTD, last_BQ);
   }
-  MimLogits logits;
-  logits.main_MV = linear(norm_->forward(asked.masked(x_BTD.slice(1, mim_.cls_branch ? 1 : 0))), lm_head_);
-  if (!mim_.cls_branch) return logits;
+  Masked found;
+  found.main_MD = norm_->forward(asked.masked(x_BTD.slice(1, mim_.cls_branch ? 1 : 0)));
+  if (!mim_.cls_branch) return found;
 
   auto y_BTD = torch::cat({x_BTD.slice(1, 0, 1), early_BND}, 1);
   for (size_t i = 0; i < cls_pt_layers_->size(); ++i) {
     y_BTD = block(cls_pt_layers_, i, y_BTD, i + 1 == cls_pt_layers_->size() ? masked_BQ : torch::Tensor());
   }
-  auto& norm = mim_.shared_head ? norm_ : cls_pt_norm_;
-  const auto& head = mim_.shared_head ? lm_head_ : cls_pt_lm_head_;
-  logits.cls_pt_MV = linear(norm->forward(asked.masked(y_BTD)), head);
+  found.cls_pt_MD = (mim_.shared_head ? norm_ : cls_pt_norm_)->forward(asked.masked(y_BTD));
+  return found;
+}
+
+MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN,
+                                        const StepPart& part) {
+  const Masked found = masked(images_BCHW, mask_BN, part);
+  MimLogits logits{.main_MV = linear(found.main_MD, lm_head_), .cls_pt_MV = {}};
+  if (mim_.cls_branch) logits.cls_pt_MV = linear(found.cls_pt_MD, cls_pt_head());
   return logits;
 }
 
-MimLoss mim_loss(const MimLogits& logits, const torch::Tensor& targets_M) {
-  const FullPrecision full_precision;
-  const auto cross_entropy = [&](const torch::Tensor& logits_MV) {
-    return torch::cross_entropy_loss(at_least_float32(logits_MV), targets_M);
-  };
-  const auto accuracy = [&](const torch::Tensor& logits_MV) {
-    return logits_MV.detach().argmax(1).eq(targets_M).to(torch::kFloat32).mean();
-  };
-  MimLoss loss;
-  loss.main = cross_entropy(logits.main_MV);
-  loss.accuracy_main = accuracy(logits.main_MV);
-  loss.total = loss.main;
-  if (logits.cls_pt_MV.defined()) {
-    loss.cls_pt = cross_entropy(logits.cls_pt_MV);
-    loss.accuracy_cls_pt = accuracy(logits.cls_pt_MV);
+MimLoss MaskedImageModelImpl::loss(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN,
+                                   const torch::Tensor& targets_M, const StepPart& part) {
+  const Masked found = masked(images_BCHW, mask_BN, part);
+  const auto share = [&](const torch::Tensor& right) { return right.to(torch::kFloat32) / targets_M.size(0); };
+  const auto main = linear_cross_entropy(found.main_MD, lm_head_->weight, lm_head_->bias, targets_M);
+  MimLoss loss{
+      .total = main.loss, .main = main.loss, .cls_pt = {}, .accuracy_main = share(main.right), .accuracy_cls_pt = {}};
+  if (mim_.cls_branch) {
+    const auto& head = cls_pt_head();
+    const auto cls_pt = linear_cross_entropy(found.cls_pt_MD, head->weight, head->bias, targets_M);
+    loss.cls_pt = cls_pt.loss;
+    loss.accuracy_cls_pt = share(cls_pt.right);
     loss.total = loss.main + loss.cls_pt;
   }
   return loss;

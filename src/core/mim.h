@@ -17,6 +17,7 @@ struct MimOptions {
   bool shared_head = true;   ///< norm and lm_head serve both branches; else cls_pt_norm and cls_pt_lm_head
 };
 
+/// Of the masked patches, image by image.
 struct MimLogits {
   torch::Tensor main_MV;    ///< from the last block
   torch::Tensor cls_pt_MV;  ///< from the CLS branch; undefined without it
@@ -26,7 +27,7 @@ struct MimLoss {
   torch::Tensor total;                           ///< main + cls_pt
   torch::Tensor main;                            ///< cross-entropy of the masked patches' codes
   torch::Tensor cls_pt;                          ///< likewise from the CLS branch; undefined without it
-  torch::Tensor accuracy_main, accuracy_cls_pt;  ///< share of masked codes foretold, in [0, 1]
+  torch::Tensor accuracy_main, accuracy_cls_pt;  ///< share of masked codes foretold, in [0, 1], float32
 };
 
 /// The pre-training model. Names in files: as the backbone's, mask_token, cls_pt_layers.N.*, lm_head.*, cls_pt_norm.*,
@@ -35,11 +36,23 @@ class MaskedImageModelImpl : public ViTImpl {
  public:
   explicit MaskedImageModelImpl(const MimOptions& options);
 
-  /// Images [B, C, height, width] and mask, bool [B, N] of their patches: logits at the masked patches only, image by
-  /// image. Of what nothing else reads nothing is computed: the last block of each branch has no other tokens.
+  /// Images [B, C, height, width] and mask, bool [B, N] of their patches, to logits at the masked patches. Of what
+  /// nothing else reads nothing is computed: the last block of each branch has no other tokens.
   MimLogits forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const StepPart& part = {});
 
+  /// The losses against the tokenizer's codes at the masked patches, int64 [M]; logits are never held all at once
+  /// (core/linear_cross_entropy.h).
+  MimLoss loss(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const torch::Tensor& targets_M,
+               const StepPart& part = {});
+
  private:
+  /// What the heads read: masked patches after the final norm, [M, D], of both branches.
+  struct Masked {
+    torch::Tensor main_MD, cls_pt_MD;  ///< the latter undefined without the CLS branch
+  };
+  Masked masked(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const StepPart& part);
+  const torch::nn::Linear& cls_pt_head() const { return mim_.shared_head ? lm_head_ : cls_pt_lm_head_; }
+
   MimOptions mim_;
   torch::Tensor mask_token_;
   torch::nn::ModuleList cls_pt_layers_;
@@ -47,8 +60,5 @@ class MaskedImageModelImpl : public ViTImpl {
   torch::nn::LayerNorm cls_pt_norm_ = nullptr;
 };
 TORCH_MODULE(MaskedImageModel);
-
-/// Targets: int64 [M], the tokenizer's codes at the masked patches. In at least float32, also under autocast.
-MimLoss mim_loss(const MimLogits& logits, const torch::Tensor& targets_M);
 
 }  // namespace beit

@@ -1,7 +1,5 @@
 #include "train/optimizer.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -9,6 +7,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "core/kernels.h"
 
 namespace beit {
@@ -129,7 +128,7 @@ void AdamW::step(double lr, double grad_scale) {
     at::_fused_adamw_(values, grads, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, group_lr, options_.beta1,
                       options_.beta2, group.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false, divisor);
   }
-  at::parallel_for(0, static_cast<int64_t>(moves.size()), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, static_cast<int64_t>(moves.size()), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Move& move = moves[static_cast<size_t>(i)];
       kernels().adamw(move.factors, move.grad, move.value, move.exp_avg, move.exp_avg_sq, move.count);
@@ -189,7 +188,7 @@ double AdamW::grad_norm() const {
     });
   }
   std::vector<double> sums(chunks.size());
-  at::parallel_for(0, static_cast<int64_t>(chunks.size()), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, static_cast<int64_t>(chunks.size()), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
       sums[i] = kernels().sum_squares(chunks[i].data(), static_cast<int64_t>(chunks[i].size()));
   });

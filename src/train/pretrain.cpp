@@ -32,7 +32,7 @@ Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice,
 MimLoss PretrainTask::forward(const Batch& batch, const StepPart& part) {
   const auto mask_BN = on_device(batch.views[2], device_);
   const auto codes_M = tokenizer_->masked_codes(on_device(batch.views[1], device_), mask_BN);
-  return mim_loss(model_->forward(on_device(batch.views[0], device_), mask_BN, part), codes_M);
+  return model_->loss(on_device(batch.views[0], device_), mask_BN, codes_M, part);
 }
 
 StepLoss PretrainTask::loss(const Batch& batch, const StepPart& part) {

@@ -33,7 +33,7 @@ TEST_CASE("mim: losses, logits and every gradient equal the oracle, with a share
     load_state_dict_strict(*mim, tensors_under(file, "w."), name);
     const auto mask_BN = file.at("in.mask");
     const auto logits = mim->forward(file.at("in.images"), mask_BN);
-    const auto loss = mim_loss(logits, file.at("in.codes").index({mask_BN}));
+    const auto loss = mim->loss(file.at("in.images"), mask_BN, file.at("in.codes").index({mask_BN}));
     loss.total.backward();
     CHECK(difference(logits.main_MV, file.at("out.logits_main")) < 1e-5);
     CHECK(difference(logits.cls_pt_MV, file.at("out.logits_cls_pt")) < 1e-5);
@@ -74,7 +74,7 @@ TEST_CASE("mim: without the CLS branch the main loss is the same and nothing of 
   for (const std::string& name : report.unexpected) CHECK(name.starts_with("cls_pt_layers."));
   const auto mask_BN = file.at("in.mask");
   const auto logits = mim->forward(file.at("in.images"), mask_BN);
-  const auto loss = mim_loss(logits, file.at("in.codes").index({mask_BN}));
+  const auto loss = mim->loss(file.at("in.images"), mask_BN, file.at("in.codes").index({mask_BN}));
   CHECK(!logits.cls_pt_MV.defined());
   CHECK(!loss.cls_pt.defined());
   CHECK(!loss.accuracy_cls_pt.defined());
@@ -174,10 +174,18 @@ TEST_CASE("mim: the CLS branch goes on with the rates of stochastic depth, and t
 }
 
 TEST_CASE("mim: accuracy is the share of codes foretold") {
-  const auto logits_MV = torch::tensor({{3.0F, 1.0F}, {0.0F, 1.0F}, {2.0F, 1.0F}, {5.0F, 1.0F}});
-  const auto loss = mim_loss({logits_MV, -logits_MV}, torch::tensor({0, 1, 1, 0}));
-  CHECK(loss.accuracy_main.item<double>() == doctest::Approx(0.75));
-  CHECK(loss.accuracy_cls_pt.item<double>() == doctest::Approx(0.25));
+  torch::manual_seed(55);
+  MaskedImageModel mim(golden_options(true));
+  const auto images_BCHW = torch::randn({2, 3, 32, 32});
+  const auto mask_BN = torch::rand({2, 64}).lt(0.4);
+  const auto logits = mim->forward(images_BCHW, mask_BN);
+  const auto all = logits.main_MV.size(0);
+  auto targets_M = logits.main_MV.argmax(1);
+  targets_M.slice(0, 0, 5).add_(1).remainder_(64);
+  const auto loss = mim->loss(images_BCHW, mask_BN, targets_M);
+  CHECK(loss.accuracy_main.item<double>() == doctest::Approx(1 - 5.0 / static_cast<double>(all)));
+  const auto right_cls_pt = logits.cls_pt_MV.argmax(1).eq(targets_M).to(torch::kFloat64).mean().item<double>();
+  CHECK(loss.accuracy_cls_pt.item<double>() == doctest::Approx(right_cls_pt));
 }
 
 TEST_CASE("mim: a mask of another shape or type, and layers the model does not have, are refused") {

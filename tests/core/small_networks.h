@@ -63,8 +63,8 @@ inline torch::Tensor step_loss(MaskedImageModel& mim, const StepData& data, cons
   };
   torch::manual_seed(kStepSeed);
   const auto mask_BN = of_part(data.mask_BN);
-  const auto logits = mim->forward(of_part(data.images_BCHW), mask_BN, part);
-  const auto loss = mim_loss(logits, of_part(data.codes_BN).masked_select(mask_BN)).total;
+  const auto targets_M = of_part(data.codes_BN).masked_select(mask_BN);
+  const auto loss = mim->loss(of_part(data.images_BCHW), mask_BN, targets_M, part).total;
   return loss * (static_cast<double>(mask_BN.size(0)) / static_cast<double>(data.images_BCHW.size(0)));
 }
 inline torch::Tensor step_loss(Tokenizer& tokenizer, const StepData& data, const StepPart& part = {}) {

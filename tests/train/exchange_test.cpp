@@ -24,8 +24,9 @@ double classifier_difference(const fs::path& weights, const TensorMap& expected)
 /// The CLS branch's too, where one is expected.
 double mim_difference(const fs::path& weights, const TensorMap& expected) {
   const auto mask_BN = expected.at("in.mask");
-  const auto logits = load_mim(weights).model->forward(expected.at("in.images"), mask_BN);
-  const auto loss = mim_loss(logits, expected.at("in.codes").index({mask_BN}));
+  auto model = load_mim(weights).model;
+  const auto logits = model->forward(expected.at("in.images"), mask_BN);
+  const auto loss = model->loss(expected.at("in.images"), mask_BN, expected.at("in.codes").index({mask_BN}));
   double worst = std::max(relative_difference(logits.main_MV, expected.at("out.logits_main")),
                           difference(loss.main, expected.at("out.loss_main")));
   REQUIRE(logits.cls_pt_MV.defined() == expected.contains("out.logits_cls_pt"));

@@ -41,7 +41,7 @@ TEST_CASE("parity: the base pre-training model's logits, losses and gradients eq
   load_state_dict_strict(*mim, tensors_under(file, "w."), path->string());
   const auto mask_BN = file.at("in.mask");
   const auto logits = mim->forward(file.at("in.images"), mask_BN);
-  const auto loss = mim_loss(logits, file.at("in.codes").index({mask_BN}));
+  const auto loss = mim->loss(file.at("in.images"), mask_BN, file.at("in.codes").index({mask_BN}));
   loss.total.backward();
   const double main = difference(loss.main, file.at("out.loss_main")),
                cls_pt = difference(loss.cls_pt, file.at("out.loss_cls_pt")),

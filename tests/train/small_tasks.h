@@ -44,7 +44,7 @@ class SmallMim : public TrainingTask {
   torch::nn::Module& model() override { return *model_; }
   StepLoss loss(const Batch& batch, const StepPart& part) override {
     const auto& mask_BN = batch.views[1];
-    const auto loss = mim_loss(model_->forward(batch.views[0], mask_BN, part), batch.views[2].masked_select(mask_BN));
+    const auto loss = model_->loss(batch.views[0], mask_BN, batch.views[2].masked_select(mask_BN), part);
     return {loss.total, {{"accuracy", loss.accuracy_main}}};
   }
   nlohmann::ordered_json validate() override { return {}; }

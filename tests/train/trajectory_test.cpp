@@ -84,8 +84,8 @@ TEST_CASE("trajectory: two hundred steps of pre-training follow PyTorch's loss c
   int64_t clipped = 0;
   for (int64_t step = 0; step < steps; ++step) {
     const auto mask_BN = file.at("in.masks")[step];
-    const auto logits = mim->forward(normalise(batch(file, step), kImagenetMean, kImagenetStd), mask_BN);
-    const auto loss = mim_loss(logits, file.at("in.codes")[step].index({mask_BN}));
+    const auto images_BCHW = normalise(batch(file, step), kImagenetMean, kImagenetStd);
+    const auto loss = mim->loss(images_BCHW, mask_BN, file.at("in.codes")[step].index({mask_BN}));
     optimizer.zero_grad();
     loss.total.backward();
     const double norm = optimizer.grad_norm(), factor = std::min(1.0, 3.0 / (norm + 1e-6));

@@ -1,6 +1,6 @@
 #include "core/kernels.h"
-#include "core/kernels/attention.h"
 #include "core/kernels/adamw.h"
+#include "core/kernels/attention.h"
 #include "core/kernels/cross_entropy.h"
 #include "core/kernels/gelu.h"
 #include "core/kernels/nearest.h"
