@@ -69,7 +69,7 @@ torch::Tensor attend(torch::TensorList qkv, int64_t heads, const torch::Tensor& 
                      const torch::Tensor& tokens_BQ) {
   const auto parts = split_qkv(qkv);
   require_fit(parts, heads, bias_HTT, tokens_BQ);
-  if (fuses_attention(parts[0])) return fused_attention(qkv, heads, bias_HTT, tokens_BQ);
+  if (fuses_attention(parts[0], bias_HTT)) return fused_attention(qkv, heads, bias_HTT, tokens_BQ);
   return composed_attention(parts, heads, bias_HTT, tokens_BQ);
 }
 

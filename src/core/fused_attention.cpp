@@ -40,7 +40,11 @@ Rows mutable_rows(const torch::Tensor& x_BTD, int64_t image, int64_t column) {
   return {x_BTD.mutable_data_ptr<float>() + image * x_BTD.stride(0) + column, x_BTD.stride(1)};
 }
 
-torch::Tensor with_contiguous_rows(const torch::Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
+/// In float32 and with numbers of a row next to one another.
+torch::Tensor readable(const torch::Tensor& x) {
+  const auto y = x.to(torch::kFloat32);
+  return y.stride(-1) == 1 ? y : y.contiguous();
+}
 
 /// Everything attention reads, in the form that the kernels take.
 struct Call {
@@ -48,11 +52,13 @@ struct Call {
   int64_t images, queries, tokens, heads, width;
 
   Call(torch::TensorList qkv, int64_t number_of_heads, const torch::Tensor& bias, const torch::Tensor& rows_BQ) {
-    const auto split = split_qkv(qkv);
-    q_BQD = with_contiguous_rows(split[0]);
-    k_BTD = with_contiguous_rows(split[1]);
-    v_BTD = with_contiguous_rows(split[2]);
-    if (bias.defined()) bias_HTT = bias.contiguous();
+    variable_list sources;
+    for (const auto& source : qkv) sources.push_back(readable(source));
+    const auto split = split_qkv(sources);
+    q_BQD = split[0];
+    k_BTD = split[1];
+    v_BTD = split[2];
+    if (bias.defined()) bias_HTT = bias.to(torch::kFloat32).contiguous();
     images = q_BQD.size(0);
     queries = q_BQD.size(1);
     tokens = k_BTD.size(1);
@@ -135,7 +141,7 @@ struct FusedAttention : torch::autograd::Function<FusedAttention> {
     context->save_for_backward(saved);
     context->saved_data[kHeads] = heads;
     context->saved_data[kSources] = static_cast<int64_t>(qkv.size());
-    return found.y_BQD;
+    return found.y_BQD.to(qkv.front().scalar_type());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grad_outputs) {
@@ -149,9 +155,11 @@ struct FusedAttention : torch::autograd::Function<FusedAttention> {
     variable_list grads;
     for (const auto& source : qkv) grads.push_back(at::empty(source.sizes(), at::kFloat));
     const Call call(qkv, context->saved_data[kHeads].toInt(), bias_HTT, tokens_BQ);
-    const auto grad_bias_HTT = beit::backward(call, log_sums_BHQ, with_contiguous_rows(grad_outputs[0]),
-                                              split_qkv(grads), bias_HTT.defined() && bias_HTT.requires_grad());
-    grads.insert(grads.end(), {grad_bias_HTT, {}, {}});
+    const auto grad_bias_HTT = beit::backward(call, log_sums_BHQ, readable(grad_outputs[0]), split_qkv(grads),
+                                              bias_HTT.defined() && bias_HTT.requires_grad());
+    for (size_t i = 0; i < sources; ++i) grads[i] = grads[i].to(qkv[i].scalar_type());
+    grads.push_back(grad_bias_HTT.defined() ? grad_bias_HTT.to(bias_HTT.scalar_type()) : grad_bias_HTT);
+    grads.insert(grads.end(), {{}, {}});  // none for tokens and heads
     return grads;
   }
 };
@@ -164,8 +172,11 @@ torch::Tensor fused_attention(torch::TensorList qkv, int64_t heads, const torch:
   return FusedAttention::apply(qkv, MayBeUndefined(bias_HTT), MayBeUndefined(tokens_BQ), heads);
 }
 
-bool fuses_attention(const torch::Tensor& q_BQD) {
-  return q_BQD.device().is_cpu() && q_BQD.scalar_type() == torch::kFloat32;
+bool fuses_attention(const torch::Tensor& q_BQD, const torch::Tensor& bias_HTT) {
+  if (!q_BQD.is_cpu()) return false;
+  const auto type = q_BQD.scalar_type();
+  const bool trained = bias_HTT.defined() && bias_HTT.requires_grad() && torch::GradMode::is_enabled();
+  return type == torch::kFloat32 || (trained && (type == torch::kBFloat16 || type == torch::kHalf));
 }
 
 std::vector<torch::Tensor> split_qkv(torch::TensorList qkv) {

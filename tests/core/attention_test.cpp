@@ -132,6 +132,20 @@ TEST_CASE("attend: q, k and v of one tensor or two, as views or whole, in any la
     for (size_t i = 0; i < found.size(); ++i) CHECK(torch::equal(found[i], expected[i]));
 }
 
+TEST_CASE("attend: a trained bias and bf16 give what float32 gives, rounded") {
+  auto in = inputs(torch::kFloat32, 9, 13, 8);
+  for (auto* input : {&in.q, &in.k, &in.v}) *input = input->to(torch::kBFloat16);
+  auto wide = in;
+  for (auto* input : wide.differentiable()) *input = input->to(torch::kFloat32);
+  const auto attend_wide = [](const Inputs& x) { return x.attended().to(torch::kBFloat16); };
+  const auto expected = with_gradients(wide, attend_wide), found = with_gradients(in, std::mem_fn(&Inputs::attended));
+  for (size_t i = 0; i < found.size(); ++i) {
+    CAPTURE(i);
+    CHECK((found[i].scalar_type() == (i == 3 ? torch::kFloat32 : torch::kBFloat16)));
+    CHECK(torch::equal(found[i], expected[i].to(found[i].scalar_type())));
+  }
+}
+
 TEST_CASE("attend: gradients of fewer inputs, and of an input used twice") {
   auto in = inputs(torch::kFloat32);
   const auto all = with_gradients(in, std::mem_fn(&Inputs::attended));

@@ -10,14 +10,14 @@
 namespace beit::CPU_CAPABILITY {
 namespace {
 
-constexpr int64_t kTile = 8 * kBlockRows;  // queries; scores of that many should fit the second cache
+constexpr int64_t kTile = 66;  // queries: whole blocks, whose scores should fit the second cache
 
 /// Hands out parts of one piece of memory.
 class Scratch {
  public:
   explicit Scratch(float* data) : next_(data) {}
-  /// [rows, columns], rows padded to whole vectors.
-  float* take(int64_t rows, int64_t columns) { return std::exchange(next_, next_ + rows * padded(columns)); }
+  /// [rows, columns], both padded to whole vectors.
+  float* take(int64_t rows, int64_t columns) { return std::exchange(next_, next_ + padded(rows) * padded(columns)); }
 
  private:
   float* next_;
@@ -39,40 +39,35 @@ float greatest(Vec x) {
 /// visit(first, size) for each vector's worth; the last may be short.
 template <class Visit>
 void for_each_vector(int64_t count, Visit visit) {
-  for (int64_t i = 0; i < count; i += Vec::size())
-    visit(i, static_cast<int>(std::min<int64_t>(Vec::size(), count - i)));
+  int64_t i = 0;
+  for (; i + Vec::size() <= count; i += Vec::size()) visit(i, Vec::size());
+  if (i < count) visit(i, static_cast<int>(count - i));
 }
 
-/// Rows times `factor`, padded with zeros.
+/// padded(rows) rows: those given times `factor`, padded with zeros as the last ones are.
 void pack(const ConstRows& from, int64_t rows, int64_t columns, float factor, float* to) {
   for (int64_t i = 0; i < rows; ++i) {
     const float* const row = from.data + i * from.stride;
     float* const packed = to + i * padded(columns);
     for_each_vector(columns, [&](int64_t j, int size) { (Vec(factor) * Vec::loadu(row + j, size)).store(packed + j); });
   }
+  std::fill(to + rows * padded(columns), to + padded(rows) * padded(columns), 0.0F);
 }
 
-/// Columns as rows, padded with zeros.
-void pack_transposed(const ConstRows& from, int64_t rows, int64_t columns, float* to) {
-  for (int64_t j = 0; j < columns; ++j) {
-    float* const packed = to + j * padded(rows);
-    for (int64_t i = 0; i < rows; ++i) packed[i] = from.data[i * from.stride + j];
-    for (int64_t i = rows; i < padded(rows); ++i) packed[i] = 0.0F;
+/// The transpose of what pack() wrote, in padded(columns) rows padded likewise.
+void transpose(const float* packed, int64_t rows, int64_t columns, float* to) {
+  constexpr int kSide = Vec::size();
+  for (int64_t i = 0; i < rows; i += kSide) {
+    for (int64_t j = 0; j < columns; j += kSide) {
+      at::vec::transpose_mxn<float, kSide, kSide>(packed + i * padded(columns) + j, padded(columns),
+                                                  to + j * padded(rows) + i, padded(rows));
+    }
   }
 }
 
 /// A padded row times `factor`.
 void unpack(const float* packed, int64_t columns, float factor, float* to) {
   for_each_vector(columns, [&](int64_t j, int size) { (Vec(factor) * Vec::loadu(packed + j)).store(to + j, size); });
-}
-
-/// Adds the bias to a row of scores and takes its padding out of the softmax.
-void add_bias(const float* bias, int64_t tokens, float* scores) {
-  if (bias != nullptr) {
-    for_each_vector(
-        tokens, [&](int64_t j, int size) { (Vec::loadu(scores + j) + Vec::loadu(bias + j, size)).store(scores + j); });
-  }
-  std::fill(scores + tokens, scores + padded(tokens), -std::numeric_limits<float>::infinity());
 }
 
 const float* bias_row(const AttentionHead& head, int64_t query) {
@@ -83,22 +78,32 @@ float scale(const AttentionHead& head) { return 1.0F / std::sqrt(static_cast<flo
 
 ConstRows from(const ConstRows& rows, int64_t first) { return {rows.data + first * rows.stride, rows.stride}; }
 
-/// scores <- exp(scores - shift), whose sum is returned.
-float exponentials(float* scores, int64_t tokens, float shift) {
-  Vec total(0.0F);
-  for (int64_t j = 0; j < tokens; j += Vec::size()) {
-    const auto weight = (Vec::loadu(scores + j) - Vec(shift)).exp_u20();
-    weight.store(scores + j);
-    total = total + weight;
-  }
-  return sum(total);
+/// `size` scores and their bias, if there is one; behind them what no maximum or exponential sees.
+Vec biased(const float* scores, const float* bias, int size) {
+  auto sum = Vec::loadu(scores);
+  if (bias != nullptr) sum = sum + Vec::loadu(bias, size);
+  return size == Vec::size() ? sum : Vec::set(Vec(-std::numeric_limits<float>::infinity()), sum, size);
 }
 
-float greatest(const float* scores, int64_t tokens) {
-  Vec highest = Vec::loadu(scores);
-  for (int64_t j = Vec::size(); j < tokens; j += Vec::size())
-    highest = at::vec::maximum(highest, Vec::loadu(scores + j));
+const float* at_column(const float* row, int64_t column) { return row == nullptr ? nullptr : row + column; }
+
+float greatest(const float* scores, const float* bias, int64_t tokens) {
+  Vec highest(-std::numeric_limits<float>::infinity());
+  for_each_vector(tokens, [&](int64_t j, int size) {
+    highest = at::vec::maximum(highest, biased(scores + j, at_column(bias, j), size));
+  });
   return greatest(highest);
+}
+
+/// scores <- exp(scores + bias - shift), whose sum is returned.
+float exponentials(float* scores, const float* bias, int64_t tokens, float shift) {
+  Vec total(0.0F);
+  for_each_vector(tokens, [&](int64_t j, int size) {
+    const auto weight = (biased(scores + j, at_column(bias, j), size) - Vec(shift)).exp_u20();
+    weight.store(scores + j);
+    total = total + weight;
+  });
+  return sum(total);
 }
 
 /// grad_weights <- the gradient of the scores, from the weights of one query (softmax's gradient).
@@ -120,19 +125,21 @@ void add(const float* values, int64_t count, float* to) {
 }  // namespace
 
 int64_t attention_scratch(int64_t tokens, int64_t width) {
-  return 2 * width * padded(tokens) + 3 * tokens * padded(width) + kTile * (2 * padded(tokens) + 3 * padded(width));
+  return 5 * padded(tokens) * padded(width) + padded(kTile) * (2 * padded(tokens) + 3 * padded(width));
 }
 
 void attention(const AttentionHead& head, const Rows& y, float* log_sums, float* scratch) {
   const int64_t tokens = head.tokens, width = head.width;
   Scratch parts(scratch);
   float* const k_dT = parts.take(width, tokens);
+  float* const k_Td = parts.take(tokens, width);
   float* const v_Td = parts.take(tokens, width);
   float* const scores_RT = parts.take(kTile, tokens);
   float* const q_Rd = parts.take(kTile, width);
   float* const y_Rd = parts.take(kTile, width);
-  pack_transposed(head.k, tokens, width, k_dT);
+  pack(head.k, tokens, width, 1.0F, k_Td);
   pack(head.v, tokens, width, 1.0F, v_Td);
+  transpose(k_Td, tokens, width, k_dT);
   for (int64_t first = 0; first < head.queries; first += kTile) {
     const int64_t queries = std::min(kTile, head.queries - first);
     pack(from(head.q, first), queries, width, scale(head), q_Rd);
@@ -140,9 +147,9 @@ void attention(const AttentionHead& head, const Rows& y, float* log_sums, float*
     float sums[kTile];
     for (int64_t i = 0; i < queries; ++i) {
       float* const scores = scores_RT + i * padded(tokens);
-      add_bias(bias_row(head, first + i), tokens, scores);
-      const float highest = greatest(scores, tokens);
-      sums[i] = exponentials(scores, tokens, highest);
+      const float* const bias = bias_row(head, first + i);
+      const float highest = greatest(scores, bias, tokens);
+      sums[i] = exponentials(scores, bias, tokens, highest);
       log_sums[first + i] = highest + std::log(sums[i]);
     }
     gemm(queries, width, tokens, {scores_RT, padded(tokens), 1}, v_Td, y_Rd, false);
@@ -165,9 +172,10 @@ void attention_backward(const AttentionHead& head, const float* log_sums, const 
   float* const q_Rd = parts.take(kTile, width);
   float* const grad_y_Rd = parts.take(kTile, width);
   float* const grad_q_Rd = parts.take(kTile, width);
-  pack_transposed(head.k, tokens, width, k_dT);
-  pack_transposed(head.v, tokens, width, v_dT);
   pack(head.k, tokens, width, 1.0F, k_Td);
+  pack(head.v, tokens, width, 1.0F, grad_v_Td);  // its place until gradients are written there
+  transpose(k_Td, tokens, width, k_dT);
+  transpose(grad_v_Td, tokens, width, v_dT);
   for (int64_t first = 0; first < head.queries; first += kTile) {
     const int64_t queries = std::min(kTile, head.queries - first);
     const bool add_to = first > 0;
@@ -178,8 +186,7 @@ void attention_backward(const AttentionHead& head, const float* log_sums, const 
     for (int64_t i = 0; i < queries; ++i) {
       float* const weights = weights_RT + i * padded_tokens;
       float* const grad = grad_RT + i * padded_tokens;
-      add_bias(bias_row(head, first + i), tokens, weights);
-      exponentials(weights, tokens, log_sums[first + i]);
+      exponentials(weights, bias_row(head, first + i), tokens, log_sums[first + i]);
       softmax_backward(weights, tokens, grad);
       if (gradients.bias != nullptr) add(grad, tokens, gradients.bias + head.bias_rows[first + i] * tokens);
     }

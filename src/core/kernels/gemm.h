@@ -11,12 +11,14 @@ namespace {
 
 using Vec = at::vec::Vectorized<float>;
 
-/// Sums of a block stay in registers: of 32 on the widest level and on ARM, else of 16.
-constexpr int kBlockRows = 6;
+/// A block's sums stay in registers, of which the widest level and ARM have 32 and AVX2 has 16. Without either a vector
+/// is a loop, of which the compiler keeps no more than one there.
 #if defined(CPU_CAPABILITY_AVX512) || defined(__aarch64__)
-constexpr int kBlockVectors = 4;
+constexpr int kBlockRows = 6, kBlockVectors = 4;
+#elif defined(CPU_CAPABILITY_AVX2)
+constexpr int kBlockRows = 6, kBlockVectors = 2;
 #else
-constexpr int kBlockVectors = 2;
+constexpr int kBlockRows = 1, kBlockVectors = 1;
 #endif
 
 /// `count` rounded up to whole vectors.
