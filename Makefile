@@ -6,12 +6,14 @@
 #   make camvid         the same of segmentation, on DATA=folder of CamVid
 #   make test           set-up, build, all tests
 #   make soak           runs that are killed over and over, and ranks that are (about 10 minutes)
-#   make setup build bench asan fuzz format tidy docs install setup-python clean
+#   make bench          what takes how long, beside PyTorch: bench/README.md (40 minutes; CASES="mim small" takes some)
+#   make setup build bench-growth asan fuzz format tidy docs install setup-python clean
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
 #            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug, JOBS=, PREFIX=,
 #            CTEST=options of ctest for make test, such as "-L core", SECONDS=of make fuzz for each format,
-#            KILLS= and ROUNDS= of make soak, DATA=, PHOTOS= and PRECISION= of make cifar10 and camvid,
+#            CASES=, PAIRS= and BF16=1 of make bench, KILLS= and ROUNDS= of make soak, DATA=, PHOTOS= and PRECISION=
+#            of make cifar10 and camvid,
 #            PYTHON_TESTS=no leaves out the tests that need PyTorch in Python, as is done by itself where that would be
 #            fetched as a CUDA build; yes fetches it
 DEPS   ?= .deps
@@ -23,7 +25,8 @@ JOBS   ?= $(shell scripts/jobs.sh)
 SECONDS ?= 300
 export DATA PHOTOS PRECISION DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU PYTHON_TESTS
 
-.PHONY: build setup setup-python test soak demo demo-targets cifar10 camvid bench asan fuzz format tidy docs install clean
+.PHONY: build setup setup-python test soak demo demo-targets cifar10 camvid bench bench-growth asan fuzz format tidy \
+  docs install clean
 build: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_program
 
@@ -60,9 +63,13 @@ cifar10: build
 camvid: build
 	demo/camvid.sh
 
-bench: configure
-	cmake --build $(BUILD) -j $(JOBS) --target beit_bench
-	$(BUILD)/bench/beit_bench
+# Beside PyTorch: bench/README.md.
+bench: build setup-python
+	python3 bench/compare.py --program $(BUILD)/beit --python $(DEPS)/python/bin/python $(if $(PAIRS),--pairs $(PAIRS)) \
+	  $(if $(BF16),--bf16) $(CASES)
+
+bench-growth: build
+	python3 bench/growth.py --program $(BUILD)/beit
 
 # The readers of foreign files, under the address and undefined-behaviour sanitizers.
 asan:

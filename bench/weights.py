@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A base-size checkpoint in PyTorch's zip form (425 MB), opened and copied into a module: beit_bench's case `open` beside
+"""A base-size checkpoint in PyTorch's zip form (425 MB), opened and copied into a module: `beit bench open` beside
 torch.load(mmap=True) and load_state_dict(), in turn, several rounds, so that a machine that grows slow slows both.
 
 Wants a Python with PyTorch (`make setup-python`). Prints the median milliseconds of both, the median of the rounds'
@@ -69,12 +69,9 @@ def printed_json(command):
 
 
 def ours(path, args):
-    run = printed_json([args.program, "--benchmark_filter=^open/", f"--benchmark_repetitions={args.steps}",
-                        "--benchmark_report_aggregates_only=false", "--benchmark_format=json", f"--weights={path}",
+    run = printed_json([args.program, "bench", "open", f"--weights={path}", f"--steps={args.steps}",
                         f"--threads={args.threads}"])
-    steps = [step for step in run["benchmarks"] if step["run_type"] == "iteration"]
-    assert len(steps) == args.steps and steps[0]["time_unit"] == "ms"
-    return median(step["real_time"] for step in steps) / 1e3, max(step["peak_mib"] for step in steps)
+    return run["median_s"], run["peak_mib"]
 
 
 def theirs(path, args):
@@ -88,7 +85,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5, help="timed loads of each run, after two that warm up")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--program", default=str(root / "build/release/bench/beit_bench"))
+    parser.add_argument("--program", default=str(root / "build/release/beit"))
     parser.add_argument("--time-torch", metavar="FILE", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.time_torch:

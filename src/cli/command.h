@@ -64,6 +64,7 @@ Command recipes_command();
 Command runs_command();
 Command curves_command();
 Command plan_command();
+Command bench_command();
 Command data_check_command();
 Command data_bench_command();
 Command data_dump_command();
