@@ -26,6 +26,7 @@ Names case_names() {
 
 int64_t peak_mib() { return peak_memory(torch::kCPU) >> 20; }
 
+/// Of the steps that count, rising.
 std::vector<double> seconds_of(const Step& step, int64_t steps) {
   std::vector<double> seconds;
   for (int64_t i = 0; i < kWarmUp + steps; ++i) {
@@ -34,12 +35,12 @@ std::vector<double> seconds_of(const Step& step, int64_t steps) {
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     if (i >= kWarmUp) seconds.push_back(taken.count());
   }
+  std::ranges::sort(seconds);
   return seconds;
 }
 
-/// Of two in the middle the mean; sorts.
-double median(std::vector<double>& values) {
-  std::ranges::sort(values);
+/// Of rising values; of two in the middle the mean.
+double median(const std::vector<double>& values) {
   const size_t half = values.size() / 2;
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
@@ -89,7 +90,7 @@ struct Bench {
 
     const Step step = found->make(chosen);
     const int64_t start_mib = peak_mib();
-    std::vector<double> seconds = seconds_of(step, steps);
+    const std::vector<double> seconds = seconds_of(step, steps);
     fmt::print("{}\n", line(*found, median(seconds), seconds.front(), start_mib).dump());
   }
 
