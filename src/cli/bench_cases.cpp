@@ -153,7 +153,7 @@ Step small(const CaseOptions& options) {
     Task(MaskedImageModel of, torch::Tensor codes_M) : network(std::move(of)), targets_M(std::move(codes_M)) {}
     torch::nn::Module& model() override { return *network; }
     StepLoss loss(const Batch& batch, const StepPart& part) override {
-      return {mim_loss(network->forward(batch.views[0], batch.views[1], part), targets_M).total, {}};
+      return {network->loss(batch.views[0], batch.views[1], targets_M, part).total, {}};
     }
     MaskedImageModel network;
     torch::Tensor targets_M;

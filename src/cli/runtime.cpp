@@ -3,18 +3,19 @@
 #include <ATen/Version.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/util/Logging.h>
+#include <malloc.h>
 #include <spdlog/sinks/sink.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <thread>
 
 #include "base/error.h"
 #include "base/log.h"
 
 namespace beit {
-
 namespace {
 
 /// Every rank but the first is silent unless something is amiss, and then says which it is.
@@ -30,11 +31,23 @@ void silence_engine() {
   if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = kFatal;
 }
 
+/// A step's large tensors are those of the step before: memory that is given back in between comes again page by page,
+/// each cleared by the system. Where the user has set malloc's thresholds, they stand.
+void keep_memory() {
+#if defined(__GLIBC__)
+  if (std::getenv("GLIBC_TUNABLES") != nullptr) return;
+  constexpr int kNever = std::numeric_limits<int>::max();
+  mallopt(M_MMAP_THRESHOLD, kNever);
+  mallopt(M_TRIM_THRESHOLD, kNever);
+#endif
+}
+
 }  // namespace
 
 torch::Device apply(const RuntimeOptions& options, const RankPlace& place) {
   set_log(options, place);
   if (place.ranks > 1) silence_engine();
+  keep_memory();
   const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency() / place.local_ranks);
   const int64_t threads = options.threads == 0 ? cores : options.threads;
   at::set_num_threads(static_cast<int>(threads));
