@@ -9,7 +9,7 @@
 
 #include "base/parallel.h"
 #include "core/kernels.h"
-#include "core/tiled_mlp.h"
+#include "core/tiled_layers.h"
 
 namespace beit {
 namespace {
@@ -122,14 +122,16 @@ Tensor product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight_FD, const Tensor& bias_F) {
-  if (!is_plain(x) || !prefers_onednn()) return torch::linear(x, weight_FD, bias_F);
+  if (!is_plain(x)) return torch::linear(x, weight_FD, bias_F);
+  if (suits_tiles(weight_FD.numel())) return shaped_as(tiled_linear(rows_of(x), weight_FD, bias_F), x);
+  if (!prefers_onednn()) return torch::linear(x, weight_FD, bias_F);
   if (wants_gradient({x, weight_FD, bias_F})) return LinearFunction::apply(x, weight_FD, bias_F);
   return shaped_as(onednn_product(rows_of(x), weight_FD, bias_F), x);
 }
 
 Tensor gelu_mlp(const Tensor& x, const torch::nn::Linear& fc1_HD, const torch::nn::Linear& fc2_FH) {
   if (!is_plain(x)) return linear(torch::gelu(linear(x, fc1_HD)), fc2_FH);
-  if (suits_tiles(fc1_HD->weight, fc2_FH->weight)) {
+  if (suits_tiles(fc1_HD->weight.numel() + fc2_FH->weight.numel())) {
     return shaped_as(tiled_mlp(rows_of(x), fc1_HD->weight, fc1_HD->bias, fc2_FH->weight, fc2_FH->bias), x);
   }
   if (wants_gradient({x, fc1_HD->weight, fc2_FH->weight})) {

@@ -20,15 +20,19 @@ std::vector<torch::Tensor> pass(const std::function<torch::Tensor()>& forward,
 
 TEST_CASE("linear: values and gradients are torch::linear's, whichever library multiplies") {
   torch::manual_seed(1);
-  for (const auto dtype : {torch::kFloat32, torch::kFloat64}) {
-    const auto x = torch::randn({3, 5, 24}, dtype).requires_grad_(), w = torch::randn({40, 24}, dtype).requires_grad_(),
-               b = torch::randn({40}, dtype).requires_grad_();
+  // By tiles, by whole matrices, and by LibTorch's own operations.
+  for (const auto& [dtype, outputs] :
+       {std::pair(torch::kFloat32, 40), {torch::kFloat32, 9600}, {torch::kFloat64, 40}}) {
+    CAPTURE(outputs);
+    const auto x = torch::randn({3, 55, 24}, dtype).requires_grad_(),
+               w = torch::randn({outputs, 24}, dtype).requires_grad_(),
+               b = torch::randn({outputs}, dtype).requires_grad_();
     const auto ours = pass([&] { return linear(x, w, b); }, {x, w, b});
     const auto theirs = pass([&] { return torch::linear(x, w, b); }, {x, w, b});
     for (size_t i = 0; i < ours.size(); ++i) CHECK(torch::allclose(ours[i], theirs[i], 1e-4, 1e-5));
     const torch::NoGradGuard no_grad;
     CHECK(torch::allclose(linear(x, w, torch::Tensor()), torch::linear(x, w), 1e-4, 1e-5));
-    CHECK(linear(x.slice(0, 0, 0), w, b).sizes() == torch::IntArrayRef({0, 5, 40}));
+    CHECK(linear(x.slice(0, 0, 0), w, b).sizes() == torch::IntArrayRef({0, 55, outputs}));
     CHECK(torch::allclose(linear(x.transpose(0, 1), w, b), torch::linear(x.transpose(0, 1), w, b), 1e-4, 1e-5));
   }
 }

@@ -1,5 +1,5 @@
 // Shape letters: M rows, R rows of a tile, D inputs, H hidden width, F outputs, P parts, one a thread.
-#include "core/tiled_mlp.h"
+#include "core/tiled_layers.h"
 
 #include <ATen/Version.h>
 #include <ATen/native/CPUBlas.h>
@@ -17,7 +17,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr int64_t kTileRows = 64;
-constexpr int64_t kMostWeights = 192 * 1024;  // of both layers: three quarters of a MiB of a core's cache
+constexpr int64_t kMostWeights = 192 * 1024;  // three quarters of a MiB of a core's cache
 
 const float* in(const Tensor& x) { return x.const_data_ptr<float>(); }
 float* out(const Tensor& x) { return x.mutable_data_ptr<float>(); }
@@ -59,6 +59,46 @@ struct Tiles {
       }
       at::native::cpublas::brgemm_release(/*is_vnni=*/false);
     });
+  }
+};
+
+struct TiledLinear : torch::autograd::Function<TiledLinear> {
+  static Tensor forward(AutogradContext* context, const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F) {
+    const int64_t inputs = weight_FD.size(1), outputs = weight_FD.size(0);
+    const auto weight_DF = weight_FD.t().contiguous();
+    const auto bias = bias_F.defined() ? bias_F.contiguous() : at::zeros({outputs}, x_MD.options());
+    const Tiles tiles(x_MD.size(0));
+    const auto y_MF = at::empty({tiles.rows, outputs}, x_MD.options());
+    tiles.for_each([&](int64_t /*part*/, int64_t first, int64_t rows) {
+      float* const y = out(y_MF) + first * outputs;
+      fill_rows(in(bias), rows, outputs, y);
+      multiply_add(rows, outputs, inputs, in(x_MD) + first * inputs, in(weight_DF), y);
+    });
+    context->save_for_backward({x_MD, weight_FD});
+    return y_MF;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto &x_MD = saved[0], &weight_FD = saved[1];
+    const auto grad_MF = gradients[0].contiguous();
+    const int64_t inputs = weight_FD.size(1), outputs = weight_FD.size(0);
+    const Tiles tiles(x_MD.size(0));
+    const auto zeros = [&](at::IntArrayRef sizes) { return at::zeros(sizes, x_MD.options()); };
+    const bool wants_x = context->needs_input_grad(0);
+    const auto grad_x_MD = wants_x ? zeros({tiles.rows, inputs}) : Tensor();
+    const auto grad_PDF = zeros({tiles.parts, inputs, outputs}), grad_bias_PF = zeros({tiles.parts, outputs});
+    const auto x_PDR = at::empty({tiles.parts, inputs, kTileRows}, x_MD.options()),
+               ones_R = at::ones({kTileRows}, x_MD.options());
+    tiles.for_each([&](int64_t part, int64_t first, int64_t rows) {
+      const float* const grad = in(grad_MF) + first * outputs;
+      float* const x_DR = out(x_PDR) + part * inputs * kTileRows;
+      if (wants_x) multiply_add(rows, inputs, outputs, grad, in(weight_FD), out(grad_x_MD) + first * inputs);
+      transpose(in(x_MD) + first * inputs, rows, inputs, x_DR);
+      multiply_add(inputs, outputs, rows, x_DR, grad, out(grad_PDF) + part * inputs * outputs);
+      multiply_add(1, outputs, rows, in(ones_R), grad, out(grad_bias_PF) + part * outputs);
+    });
+    return {grad_x_MD, grad_PDF.sum(0).t().contiguous(), context->needs_input_grad(2) ? grad_bias_PF.sum(0) : Tensor()};
   }
 };
 
@@ -129,14 +169,17 @@ struct TiledMlp : torch::autograd::Function<TiledMlp> {
 
 }  // namespace
 
-bool suits_tiles(const Tensor& weight1_HD, const Tensor& weight2_FH) {
+bool suits_tiles(int64_t numbers) {
 #if defined(__x86_64__)
   static const bool has_products = at::get_cpu_capability() == "AVX2" || at::get_cpu_capability() == "AVX512";
-  return has_products && at::globalContext().userEnabledMkldnn() &&
-         weight1_HD.numel() + weight2_FH.numel() <= kMostWeights;
+  return has_products && at::globalContext().userEnabledMkldnn() && numbers <= kMostWeights;
 #else
   return false;
 #endif
+}
+
+Tensor tiled_linear(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F) {
+  return TiledLinear::apply(x_MD.contiguous(), weight_FD.contiguous(), bias_F);
 }
 
 Tensor tiled_mlp(const Tensor& x_MD, const Tensor& weight1_HD, const Tensor& bias1_H, const Tensor& weight2_FH,
