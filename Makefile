@@ -5,6 +5,7 @@
 #   make cifar10        whether pre-training pays, on DATA=folder of cifar10-train.tar (docs/RECIPES.md; an hour)
 #   make camvid         the same of segmentation, on DATA=folder of CamVid
 #   make test           set-up, build, all tests
+#   make bench-accuracy minutes to a stated linear accuracy, beside PyTorch (20 minutes)
 #   make soak           runs that are killed over and over, and ranks that are (about 10 minutes)
 #   make bench          what takes how long, beside PyTorch: bench/README.md (40 minutes; CASES="mim small" takes some)
 #   make setup build bench-growth asan fuzz format tidy docs install setup-python clean
@@ -12,7 +13,8 @@
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
 #            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug, JOBS=, PREFIX=,
 #            CTEST=options of ctest for make test, such as "-L core", SECONDS=of make fuzz for each format,
-#            CASES=, PAIRS= and BF16=1 of make bench, KILLS= and ROUNDS= of make soak, DATA=, PHOTOS= and PRECISION=
+#            CASES=, PAIRS= and BF16=1 of make bench, AGAINST=plain|best of make bench-accuracy, KILLS= and ROUNDS=
+#            of make soak, DATA=, PHOTOS= and PRECISION=
 #            of make cifar10 and camvid,
 #            PYTHON_TESTS=no leaves out the tests that need PyTorch in Python, as is done by itself where that would be
 #            fetched as a CUDA build; yes fetches it
@@ -25,8 +27,8 @@ JOBS   ?= $(shell scripts/jobs.sh)
 SECONDS ?= 300
 export DATA PHOTOS PRECISION DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU PYTHON_TESTS
 
-.PHONY: build setup setup-python test soak demo demo-targets cifar10 camvid bench bench-growth asan fuzz format tidy \
-  docs install clean
+.PHONY: build setup setup-python test soak demo demo-targets cifar10 camvid bench bench-accuracy bench-growth asan \
+  fuzz format tidy docs install clean
 build: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_program
 
@@ -70,6 +72,11 @@ bench: build setup-python
 
 bench-growth: build
 	python3 bench/growth.py --program $(BUILD)/beit
+
+# The demo beside the same in PyTorch; wants the statement of the model beside this repository.
+bench-accuracy: setup-python build
+	$(DEPS)/python/bin/python bench/accuracy.py --against $(or $(AGAINST),plain) --program $(BUILD)/beit \
+	  --python $(DEPS)/python/bin/python --teacher $(DEPS)/teacher/efficientnet-lite2.pth
 
 # The readers of foreign files, under the address and undefined-behaviour sanitizers.
 asan:
