@@ -122,11 +122,12 @@ Tensor product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight_FD, const Tensor& bias_F) {
-  if (!is_plain(x)) return torch::linear(x, weight_FD, bias_F);
-  if (suits_tiles(weight_FD.numel())) return shaped_as(tiled_linear(rows_of(x), weight_FD, bias_F), x);
-  if (!prefers_onednn()) return torch::linear(x, weight_FD, bias_F);
-  if (wants_gradient({x, weight_FD, bias_F})) return LinearFunction::apply(x, weight_FD, bias_F);
-  return shaped_as(onednn_product(rows_of(x), weight_FD, bias_F), x);
+  const bool tiled = suits_tiles(weight_FD.numel());
+  if (!is_plain(x) || !(tiled || prefers_onednn())) return torch::linear(x, weight_FD, bias_F);
+  const auto bias = bias_F.defined() ? bias_F : torch::zeros({weight_FD.size(0)}, x.options());
+  if (tiled) return shaped_as(tiled_linear(rows_of(x), weight_FD, bias), x);
+  if (wants_gradient({x, weight_FD, bias})) return LinearFunction::apply(x, weight_FD, bias);
+  return shaped_as(onednn_product(rows_of(x), weight_FD, bias), x);
 }
 
 Tensor gelu_mlp(const Tensor& x, const torch::nn::Linear& fc1_HD, const torch::nn::Linear& fc2_FH) {

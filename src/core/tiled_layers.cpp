@@ -66,12 +66,11 @@ struct TiledLinear : torch::autograd::Function<TiledLinear> {
   static Tensor forward(AutogradContext* context, const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F) {
     const int64_t inputs = weight_FD.size(1), outputs = weight_FD.size(0);
     const auto weight_DF = weight_FD.t().contiguous();
-    const auto bias = bias_F.defined() ? bias_F.contiguous() : at::zeros({outputs}, x_MD.options());
     const Tiles tiles(x_MD.size(0));
     const auto y_MF = at::empty({tiles.rows, outputs}, x_MD.options());
     tiles.for_each([&](int64_t /*part*/, int64_t first, int64_t rows) {
       float* const y = out(y_MF) + first * outputs;
-      fill_rows(in(bias), rows, outputs, y);
+      fill_rows(in(bias_F), rows, outputs, y);
       multiply_add(rows, outputs, inputs, in(x_MD) + first * inputs, in(weight_DF), y);
     });
     context->save_for_backward({x_MD, weight_FD});
@@ -98,7 +97,7 @@ struct TiledLinear : torch::autograd::Function<TiledLinear> {
       multiply_add(inputs, outputs, rows, x_DR, grad, out(grad_PDF) + part * inputs * outputs);
       multiply_add(1, outputs, rows, in(ones_R), grad, out(grad_bias_PF) + part * outputs);
     });
-    return {grad_x_MD, grad_PDF.sum(0).t().contiguous(), context->needs_input_grad(2) ? grad_bias_PF.sum(0) : Tensor()};
+    return {grad_x_MD, grad_PDF.sum(0).t().contiguous(), grad_bias_PF.sum(0)};
   }
 };
 
@@ -179,7 +178,7 @@ bool suits_tiles(int64_t numbers) {
 }
 
 Tensor tiled_linear(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F) {
-  return TiledLinear::apply(x_MD.contiguous(), weight_FD.contiguous(), bias_F);
+  return TiledLinear::apply(x_MD.contiguous(), weight_FD.contiguous(), bias_F.contiguous());
 }
 
 Tensor tiled_mlp(const Tensor& x_MD, const Tensor& weight1_HD, const Tensor& bias1_H, const Tensor& weight2_FH,

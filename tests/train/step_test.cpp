@@ -33,7 +33,7 @@ void check_parts(torch::ScalarType type, double losses, double gradients, const 
 TEST_CASE("step: parts of a batch give the step of the whole: pre-training with stochastic depth") {
   const auto make = [](torch::ScalarType type) { return SmallMim(type); };
   check_parts(torch::kFloat64, 1e-12, 1e-12, make);
-  check_parts(torch::kFloat32, 1e-5, 1e-6, make);
+  check_parts(torch::kFloat32, 1e-5, 5e-6, make);
 }
 
 TEST_CASE("step: parts of a batch give the step of the whole: VQ-KD from its k-means start through revivals") {
