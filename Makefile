@@ -14,8 +14,7 @@
 #            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug, JOBS=, PREFIX=,
 #            CTEST=options of ctest for make test, such as "-L core", SECONDS=of make fuzz for each format,
 #            CASES=, PAIRS= and BF16=1 of make bench, AGAINST=plain|best of make bench-accuracy, KILLS= and ROUNDS=
-#            of make soak, DATA=, PHOTOS= and PRECISION=
-#            of make cifar10 and camvid,
+#            of make soak, DATA=, PHOTOS= and PRECISION= of make cifar10 and camvid,
 #            PYTHON_TESTS=no leaves out the tests that need PyTorch in Python, as is done by itself where that would be
 #            fetched as a CUDA build; yes fetches it
 DEPS   ?= .deps

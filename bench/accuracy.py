@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+from compare import entry, write_results
+
 ROOT = Path(__file__).resolve().parent.parent
 FORMS = ["plain", "sdpa", "compile", "sdpa-compile"]
 STAGES = ["tokenizer", "pretrain", "probe"]
@@ -103,13 +105,6 @@ def run(side, args, forms):
     return minutes, accuracy
 
 
-def write_result(path, entry):
-    old = json.loads(path.read_text()) if path.exists() else []
-    same = [e for e in old if (e["case"], e["against"]) != (entry["case"], entry["against"])]
-    path.with_suffix(".tmp").write_text(json.dumps([*same, entry], indent=2) + "\n")
-    os.replace(path.with_suffix(".tmp"), path)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", default="plain", choices=list(BARS))
@@ -142,10 +137,10 @@ def main():
         return
     if min(accuracy) < args.accuracy:
         sys.exit(f"accuracy.py: expected both to reach {args.accuracy}%; nothing written; try another --seed")
-    # `all` is the last part printed.
-    write_result(args.results, {"case": "accuracy", "against": args.against, "ratio": round(ratio, 3), "pairs": args.pairs,
-                                "bar": BARS[args.against], "ours_min": round(ours, 2), "theirs_min": round(theirs, 2),
-                                "accuracy_ours": round(accuracy[0], 2), "accuracy_theirs": round(accuracy[1], 2)})
+    minutes = [[pair[side][0]["all"] for pair in pairs] for side in (0, 1)]
+    found = entry("accuracy", args.against, *minutes, bar=BARS[args.against], unit="min", form=forms,
+                  accuracy_ours=round(accuracy[0], 2), accuracy_theirs=round(accuracy[1], 2))
+    write_results(args.results, [found])
 
 
 if __name__ == "__main__":

@@ -296,6 +296,12 @@ def check(args, known, has_bf16):
             raise Failure(f"expected {path}, got none; {what}")
 
 
+def write_results(path, new):
+    """These entries into the file, beside the others of this machine."""
+    old = json.loads(path.read_text()) if path.exists() else []
+    path.write_text(json.dumps(merged(old, new, this_machine()[0]), indent=1) + "\n")
+
+
 def main(words):
     args = parse(words)
     machine_name, has_bf16 = this_machine()
@@ -310,8 +316,7 @@ def main(words):
             failures.append(name)
             print(f"compare: error: {failure}", file=sys.stderr, flush=True)
             continue
-        old = json.loads(args.results.read_text()) if args.results.exists() else []
-        args.results.write_text(json.dumps(merged(old, new, machine_name), indent=1) + "\n")
+        write_results(args.results, new)
         print(f"{name}: " + ", ".join(f"{one['ratio']:.2f} of {one['against']}" for one in new) +
               f" ({time.perf_counter() - start:.0f} s)", flush=True)
     if args.results.exists():

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 from statistics import median
 
 import torch
+
+from compare import printed_json
 
 root = Path(__file__).resolve().parent.parent
 
@@ -62,10 +63,6 @@ def time_torch(path, steps, threads):
         taken.append(time.perf_counter() - start)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"median_s": median(taken[2:]), "peak_mib": peak_mib}))
-
-
-def printed_json(command):
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def ours(path, args):

@@ -65,9 +65,12 @@ add_library(torch INTERFACE IMPORTED)
 target_compile_options(torch INTERFACE "SHELL:-idirafter \"${TORCH_DIR}/include\""
                                        "SHELL:-idirafter \"${TORCH_DIR}/include/torch/csrc/api/include\"")
 target_link_libraries(torch INTERFACE torch_wheel::torch_cpu torch_wheel::c10)
-# Its own OpenMP, whose name differs from wheel to wheel; the compiler's where it brings none.
-file(GLOB _openmp "${TORCH_DIR}/lib/libgomp*.so*")
-list(APPEND _openmp gomp)
+# Its own OpenMP, whose name differs from wheel to wheel: a second one would have threads of its own.
+file(GLOB _openmp "${TORCH_DIR}/lib/libgomp*.so*" "${TORCH_DIR}/../torch.libs/libgomp*.so*")
+if(NOT _openmp)
+  message(WARNING "torch: expected its libgomp in '${TORCH_DIR}/lib', found none; the compiler's is linked in its place")
+  set(_openmp gomp)
+endif()
 list(GET _openmp 0 _openmp)
 target_link_libraries(torch INTERFACE ${_openmp})
 # What the libraries themselves need is the loader's concern: it knows their run paths better than ld does.

@@ -16,7 +16,8 @@ function(beit_add_kernels target)
     target_compile_definitions(${kernels} PRIVATE CPU_CAPABILITY=${level} CPU_CAPABILITY_${level})
     # Vectors as arguments never leave a file: how they are passed is nobody's concern. g++ 12 takes what its own
     # intrinsics leave open on purpose for a mistake (GCC bug 105593).
-    target_compile_options(${kernels} PRIVATE ${${level}_OPTIONS}
+    # Without inlining, functions of the standard library would be shared with the rest.
+    target_compile_options(${kernels} PRIVATE ${${level}_OPTIONS} $<$<CONFIG:Debug>:-O2>
                                               $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi;-Wno-maybe-uninitialized>)
     set_target_properties(${kernels} PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${kernels}>)

@@ -5,9 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${BUILD:-build/release}
 
-# g++'s own flags are taken out: clang knows no -fpch-preprocess and cannot read g++'s precompiled header.
+# g++'s own flags are taken out: clang knows no -fpch-preprocess, has no OpenMP of its own here and cannot read g++'s precompiled header.
 mkdir -p build/tidy
-sed -E 's/ (-fpch-preprocess|-Winvalid-pch|-Wno-stringop-overflow|-Wno-restrict|-include [^ ]*cmake_pch.hxx)//g' \
+sed -E 's/ (-fpch-preprocess|-Winvalid-pch|-Wno-stringop-overflow|-Wno-maybe-uninitialized|-fopenmp|-Wno-restrict|-include [^ ]*cmake_pch.hxx)//g' \
   "$build/compile_commands.json" >build/tidy/compile_commands.json
 [ $# -gt 0 ] || mapfile -t sources < <(find src -name '*.cpp' | sort)
 printf '%s\n' "${@:-${sources[@]}}" |

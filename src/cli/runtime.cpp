@@ -3,14 +3,18 @@
 #include <ATen/Version.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/util/Logging.h>
-#include <malloc.h>
 #include <spdlog/sinks/sink.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <string_view>
 #include <thread>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "base/error.h"
 #include "base/log.h"
@@ -35,10 +39,14 @@ void silence_engine() {
 /// each cleared by the system. Where the user has set malloc's thresholds, they stand.
 void keep_memory() {
 #if defined(__GLIBC__)
-  if (std::getenv("GLIBC_TUNABLES") != nullptr) return;
+  const char* const tunables = std::getenv("GLIBC_TUNABLES");
+  const bool set =
+      (tunables != nullptr && std::string_view(tunables).find("glibc.malloc.") != std::string_view::npos) ||
+      std::getenv("MALLOC_MMAP_THRESHOLD_") != nullptr || std::getenv("MALLOC_TRIM_THRESHOLD_") != nullptr;
+  if (set) return;
   constexpr int kNever = std::numeric_limits<int>::max();
-  mallopt(M_MMAP_THRESHOLD, kNever);
-  mallopt(M_TRIM_THRESHOLD, kNever);
+  // An older library refuses, and is better left alone then.
+  if (mallopt(M_MMAP_THRESHOLD, kNever) != 0) mallopt(M_TRIM_THRESHOLD, kNever);
 #endif
 }
 

@@ -36,8 +36,8 @@ torch::Tensor composed_attention(const std::vector<torch::Tensor>& qkv, int64_t 
 void require_fit(const std::vector<torch::Tensor>& qkv, int64_t heads, const torch::Tensor& bias_HTT,
                  const torch::Tensor& tokens_BQ) {
   const auto &q_BQD = qkv[0], &k_BTD = qkv[1], &v_BTD = qkv[2];
-  require(q_BQD.dim() == 3 && k_BTD.dim() == 3 && q_BQD.size(0) == k_BTD.size(0) && q_BQD.size(2) == k_BTD.size(2) &&
-              k_BTD.sizes() == v_BTD.sizes() && q_BQD.size(2) % heads == 0,
+  require(heads > 0 && q_BQD.dim() == 3 && k_BTD.dim() == 3 && q_BQD.size(0) == k_BTD.size(0) &&
+              q_BQD.size(2) == k_BTD.size(2) && k_BTD.sizes() == v_BTD.sizes() && q_BQD.size(2) % heads == 0,
           "attention: expected q [B, Q, D], k and v [B, T, D] with D a multiple of {} heads, got [{}], [{}] and [{}]",
           heads, fmt::join(q_BQD.sizes(), ", "), fmt::join(k_BTD.sizes(), ", "), fmt::join(v_BTD.sizes(), ", "));
   const int64_t images = q_BQD.size(0), queries = q_BQD.size(1), tokens = k_BTD.size(1);

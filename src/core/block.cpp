@@ -68,7 +68,7 @@ BlockImpl::Depth BlockImpl::draw_depth(const torch::Tensor& x_BTD, const StepPar
   if (!x_BTD.is_cpu()) return {.kept_S = {}, .factor_S11 = factors(kept_B)};  // to count them would be to wait
   auto kept_S = kept_B.nonzero().squeeze(1);
   // Of none, one by zero: parameters without a gradient would stand still.
-  if (kept_S.size(0) == 0) kept_S = torch::zeros({1}, torch::kInt64);
+  if (kept_S.size(0) == 0 && kept_B.size(0) > 0) kept_S = torch::zeros({1}, torch::kInt64);
   const auto factor_S11 = factors(kept_B.index_select(0, kept_S));
   if (kept_S.size(0) == kept_B.size(0)) return {.kept_S = {}, .factor_S11 = factor_S11};
   return {.kept_S = kept_S, .factor_S11 = factor_S11};

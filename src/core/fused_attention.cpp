@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "core/first_gradients.h"
 #include "core/kernels.h"
 
 namespace beit {
@@ -145,9 +146,7 @@ struct FusedAttention : torch::autograd::Function<FusedAttention> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grad_outputs) {
-    require(!torch::GradMode::is_enabled(),
-            "attention: expected a backward pass without create_graph, got one with; compute gradients of gradients in "
-            "float64");
+    refuse_gradients_of_gradients("attention");
     const auto saved = context->get_saved_variables();
     const auto sources = static_cast<size_t>(context->saved_data[kSources].toInt());
     const auto qkv = torch::TensorList(saved).slice(0, sources);
@@ -185,7 +184,7 @@ std::vector<torch::Tensor> split_qkv(torch::TensorList qkv) {
   const int64_t width = total / 3;
   std::vector<torch::Tensor> parts;
   for (const auto& source : qkv) {
-    require(width > 0 && source.size(-1) % width == 0,
+    require(width > 0 && total == 3 * width && source.size(-1) % width == 0,
             "attention: expected query, key and value of one width, got one of {} in {} side by side", source.size(-1),
             total);
     for (int64_t first = 0; first < source.size(-1); first += width) parts.push_back(source.narrow(-1, first, width));

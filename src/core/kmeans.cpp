@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/error.h"
 #include "base/parallel.h"
 #include "core/kernels.h"
 
@@ -41,13 +42,16 @@ torch::Tensor nearest_in_vectors(const torch::Tensor& z_MD, const torch::Tensor&
 /// Without wide vectors LibTorch's products are faster.
 bool in_vectors(const torch::Tensor& z_MD, const torch::Tensor& codes_KD) {
   static const bool wide = at::get_cpu_capability() != "DEFAULT";
-  return wide && z_MD.is_cpu() && z_MD.scalar_type() == torch::kFloat32 && codes_KD.scalar_type() == torch::kFloat32 &&
-         codes_KD.size(0) <= kNearestMostCodes;
+  return wide && z_MD.is_cpu() && codes_KD.is_cpu() && z_MD.scalar_type() == torch::kFloat32 &&
+         codes_KD.scalar_type() == torch::kFloat32 && codes_KD.size(0) <= kNearestMostCodes;
 }
 
 }  // namespace
 
 torch::Tensor nearest_codes(const torch::Tensor& z_MD, const torch::Tensor& codes_KD) {
+  require(z_MD.dim() == 2 && codes_KD.dim() == 2 && codes_KD.size(0) > 0 && z_MD.size(1) == codes_KD.size(1),
+          "k-means: expected rows [M, D] and at least one code [K, D], got [{}] and [{}]",
+          fmt::join(z_MD.sizes(), ", "), fmt::join(codes_KD.sizes(), ", "));
   if (in_vectors(z_MD, codes_KD)) return nearest_in_vectors(z_MD, codes_KD);
   const int64_t rows = z_MD.size(0), at_once = std::max<int64_t>(1, kScoresAtOnce / codes_KD.size(0));
   const auto square_K = codes_KD.square().sum(1);

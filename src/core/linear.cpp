@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/parallel.h"
+#include "core/first_gradients.h"
 #include "core/kernels.h"
 #include "core/tiled_layers.h"
 
@@ -31,6 +32,17 @@ Tensor onednn_product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor&
                  c10::List<std::optional<at::Scalar>>(), gelu ? "none" : "");
 }
 
+/// Whether products in float32 go to oneDNN rather than to LibTorch's own choice: on AMD's processors with AVX-512,
+/// where MKL keeps to narrower vectors.
+bool prefers_onednn() {
+#if defined(__x86_64__)
+  static const bool prefers = at::hasMKLDNN() && __builtin_cpu_is("amd") && at::get_cpu_capability() == "AVX512";
+  return prefers && at::globalContext().userEnabledMkldnn();
+#else
+  return false;
+#endif
+}
+
 Tensor rows_of(const Tensor& x) { return x.reshape({-1, x.size(-1)}); }
 
 Tensor shaped_as(const Tensor& rows_MF, const Tensor& x) {
@@ -47,10 +59,19 @@ bool wants_gradient(std::initializer_list<Tensor> tensors) {
          std::ranges::any_of(tensors, [](const Tensor& x) { return x.defined() && x.requires_grad(); });
 }
 
-/// Float32 on the CPU and no autocast: what the functions here are made for.
-bool is_plain(const Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == torch::kFloat32 && x.numel() > 0 &&
+bool is_plain(const Tensor& x) { return x.is_cpu() && x.scalar_type() == torch::kFloat32; }
+
+/// Float32 on the CPU, no autocast, and sizes that fit: what the functions here are made for. All else is LibTorch's,
+/// which also says what does not fit.
+bool is_plain(const Tensor& x, const Tensor& weight_FD, const Tensor& bias_F) {
+  return is_plain(x) && x.numel() > 0 && is_plain(weight_FD) && weight_FD.dim() == 2 &&
+         weight_FD.size(1) == x.size(-1) &&
+         (!bias_F.defined() || (is_plain(bias_F) && bias_F.sizes() == torch::IntArrayRef({weight_FD.size(0)}))) &&
          !at::autocast::is_autocast_enabled(torch::kCPU);
+}
+
+Tensor bias_or_zeros(const Tensor& weight_FD, const Tensor& bias_F) {
+  return bias_F.defined() ? bias_F : torch::zeros({weight_FD.size(0)}, weight_FD.options());
 }
 
 void gelu(const Tensor& x, Tensor& y) {
@@ -76,6 +97,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    refuse_gradients_of_gradients("linear");
     const auto saved = context->get_saved_variables();
     const auto grad_MF = rows_of(gradients[0]);
     variable_list result(3);
@@ -97,25 +119,23 @@ struct GeluMlpFunction : torch::autograd::Function<GeluMlpFunction> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    refuse_gradients_of_gradients("mlp");
     const auto saved = context->get_saved_variables();
-    const auto x_MD = rows_of(saved[0]), grad_MF = rows_of(gradients[0]);
+    const auto grad_MF = rows_of(gradients[0]);
     auto active_MH = at::empty_like(saved[3]), grad_MH = product(grad_MF, saved[2].t());
     gelu_backward(saved[3], grad_MH, active_MH);
-    return {shaped_as(product(grad_MH, saved[1].t()), saved[0]), weight_gradient(grad_MH, x_MD), grad_MH.sum(0),
-            weight_gradient(grad_MF, active_MH), grad_MF.sum(0)};
+    const auto wants = [&](size_t i) { return context->needs_input_grad(i); };
+    variable_list result(5);
+    if (wants(0)) result[0] = shaped_as(product(grad_MH, saved[1].t()), saved[0]);
+    if (wants(1)) result[1] = weight_gradient(grad_MH, rows_of(saved[0]));
+    if (wants(2)) result[2] = grad_MH.sum(0);
+    if (wants(3)) result[3] = weight_gradient(grad_MF, active_MH);
+    if (wants(4)) result[4] = grad_MF.sum(0);
+    return result;
   }
 };
 
 }  // namespace
-
-bool prefers_onednn() {
-#if defined(__x86_64__)
-  static const bool prefers = __builtin_cpu_is("amd") && at::get_cpu_capability() == "AVX512";
-  return prefers && at::globalContext().userEnabledMkldnn();
-#else
-  return false;
-#endif
-}
 
 Tensor product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F) {
   return prefers_onednn() ? onednn_product(x_MD, weight_FD, bias_F) : at::linear(x_MD, weight_FD, bias_F);
@@ -123,28 +143,31 @@ Tensor product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F
 
 Tensor linear(const Tensor& x, const Tensor& weight_FD, const Tensor& bias_F) {
   const bool tiled = suits_tiles(weight_FD.numel());
-  if (!is_plain(x) || !(tiled || prefers_onednn())) return torch::linear(x, weight_FD, bias_F);
-  const auto bias = bias_F.defined() ? bias_F : torch::zeros({weight_FD.size(0)}, x.options());
+  if (!is_plain(x, weight_FD, bias_F) || !(tiled || prefers_onednn())) return torch::linear(x, weight_FD, bias_F);
+  const auto bias = bias_or_zeros(weight_FD, bias_F);
   if (tiled) return shaped_as(tiled_linear(rows_of(x), weight_FD, bias), x);
   if (wants_gradient({x, weight_FD, bias})) return LinearFunction::apply(x, weight_FD, bias);
   return shaped_as(onednn_product(rows_of(x), weight_FD, bias), x);
 }
 
 Tensor gelu_mlp(const Tensor& x, const torch::nn::Linear& fc1_HD, const torch::nn::Linear& fc2_FH) {
-  if (!is_plain(x)) return linear(torch::gelu(linear(x, fc1_HD)), fc2_FH);
-  if (suits_tiles(fc1_HD->weight.numel() + fc2_FH->weight.numel())) {
-    return shaped_as(tiled_mlp(rows_of(x), fc1_HD->weight, fc1_HD->bias, fc2_FH->weight, fc2_FH->bias), x);
+  const auto &weight1_HD = fc1_HD->weight, &weight2_FH = fc2_FH->weight;
+  const bool fits = is_plain(x, weight1_HD, fc1_HD->bias) && is_plain(weight1_HD.t(), weight2_FH, fc2_FH->bias);
+  if (!fits) return linear(torch::gelu(linear(x, fc1_HD)), fc2_FH);
+  const auto bias1_H = bias_or_zeros(weight1_HD, fc1_HD->bias), bias2_F = bias_or_zeros(weight2_FH, fc2_FH->bias);
+  if (suits_tiles(weight1_HD.numel() + weight2_FH.numel())) {
+    return shaped_as(tiled_mlp(rows_of(x), weight1_HD, bias1_H, weight2_FH, bias2_F), x);
   }
-  if (wants_gradient({x, fc1_HD->weight, fc2_FH->weight})) {
-    return GeluMlpFunction::apply(x, fc1_HD->weight, fc1_HD->bias, fc2_FH->weight, fc2_FH->bias);
+  if (wants_gradient({x, weight1_HD, bias1_H, weight2_FH, bias2_F})) {
+    return GeluMlpFunction::apply(x, weight1_HD, bias1_H, weight2_FH, bias2_F);
   }
   if (prefers_onednn()) {
-    const auto active_MH = onednn_product(rows_of(x), fc1_HD->weight, fc1_HD->bias, /*gelu=*/true);
-    return shaped_as(onednn_product(active_MH, fc2_FH->weight, fc2_FH->bias), x);
+    const auto active_MH = onednn_product(rows_of(x), weight1_HD, bias1_H, /*gelu=*/true);
+    return shaped_as(onednn_product(active_MH, weight2_FH, bias2_F), x);
   }
-  auto hidden_MH = at::linear(rows_of(x), fc1_HD->weight, fc1_HD->bias);
+  auto hidden_MH = at::linear(rows_of(x), weight1_HD, bias1_H);
   gelu(hidden_MH, hidden_MH);
-  return shaped_as(at::linear(hidden_MH, fc2_FH->weight, fc2_FH->bias), x);
+  return shaped_as(at::linear(hidden_MH, weight2_FH, bias2_F), x);
 }
 
 }  // namespace beit

@@ -6,21 +6,19 @@
 
 namespace beit {
 
-/// x W^T + b: [.., D], [F, D] and [F] (or undefined) to [.., F].
+/// x W^T + b: [.., D], [F, D] and [F] (or undefined) to [.., F]. On the CPU in float32 the backward pass refuses
+/// gradients of gradients, here and below.
 torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight_FD, const torch::Tensor& bias_F);
 inline torch::Tensor linear(const torch::Tensor& x, const torch::nn::Linear& layer) {
   return linear(x, layer->weight, layer->bias);
 }
 
-/// The same of [M, D] as a function without gradients, in float32 on the CPU; the matrices may be transposed views.
+/// The same of [M, D], called where no gradient is recorded, in float32 on the CPU; the matrices may be transposed
+/// views.
 torch::Tensor product(const torch::Tensor& x_MD, const torch::Tensor& weight_FD, const torch::Tensor& bias_F = {});
 
 /// fc2(gelu(fc1(x))), GELU exact: [.., D] to [.., F]. For the backward pass only x and what goes into the GELU are
 /// kept.
 torch::Tensor gelu_mlp(const torch::Tensor& x, const torch::nn::Linear& fc1_HD, const torch::nn::Linear& fc2_FH);
-
-/// Whether products in float32 go to oneDNN rather than to LibTorch's own choice: on AMD's processors with AVX-512,
-/// where MKL keeps to narrower vectors.
-bool prefers_onednn();
 
 }  // namespace beit

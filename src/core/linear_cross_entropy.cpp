@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "core/first_gradients.h"
 #include "core/full_precision.h"
 #include "core/kernels.h"
 #include "core/linear.h"
@@ -82,6 +83,7 @@ class Chunked : public torch::autograd::Function<Chunked> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& grads) {
+    refuse_gradients_of_gradients("cross-entropy");
     auto inputs = context->get_saved_variables();
     const auto factor = grads[0].item<float>();
     for (auto& grad : inputs) {

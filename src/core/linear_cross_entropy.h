@@ -1,4 +1,4 @@
-// A linear classifier and its cross-entropy as one, without ever holding all logits.
+// A linear classifier and its cross-entropy as one, on the CPU without ever holding all logits.
 // Shape letters: M rows, D width, V classes.
 #pragma once
 

@@ -9,7 +9,7 @@ torch::Tensor MaskedTokens::masked(const torch::Tensor& asked_BQ) const {
 
 MaskedTokens masked_tokens(const torch::Tensor& mask_BN) {
   const auto count_B = mask_BN.sum(1);
-  const auto most = count_B.max().item<int64_t>(), all = count_B.sum().item<int64_t>();
+  const auto most = count_B.numel() == 0 ? 0 : count_B.max().item<int64_t>(), all = count_B.sum().item<int64_t>();
   // Masked patches first, each kind in its order.
   const auto patch_BQ =
       std::get<1>(mask_BN.to(torch::kUInt8).sort(/*stable=*/true, /*dim=*/1, /*descending=*/true)).narrow(1, 0, most);

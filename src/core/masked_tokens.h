@@ -18,7 +18,7 @@ struct MaskedTokens {
 /// Of a bool mask [B, N]. Images with fewer masked patches than the most have patches that are not masked in addition.
 MaskedTokens masked_tokens(const torch::Tensor& mask_BN);
 
-/// [B, T, D] at tokens_BQ: [B, Q, D].
+/// [B, T, D] at tokens_BQ, in [0, T), which nobody checks: [B, Q, D].
 torch::Tensor take_tokens(const torch::Tensor& x_BTD, const torch::Tensor& tokens_BQ);
 
 }  // namespace beit

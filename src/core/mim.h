@@ -40,8 +40,8 @@ class MaskedImageModelImpl : public ViTImpl {
   /// nothing else reads nothing is computed: the last block of each branch has no other tokens.
   MimLogits forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const StepPart& part = {});
 
-  /// The losses against the tokenizer's codes at the masked patches, int64 [M]; logits are never held all at once
-  /// (core/linear_cross_entropy.h).
+  /// The losses against the tokenizer's codes at the masked patches, int64 [M]; on the CPU logits are never held all at
+  /// once (core/linear_cross_entropy.h).
   MimLoss loss(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const torch::Tensor& targets_M,
                const StepPart& part = {});
 

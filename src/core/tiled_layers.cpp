@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/parallel.h"
+#include "core/first_gradients.h"
 #include "core/kernels.h"
 
 namespace beit {
@@ -78,13 +79,14 @@ struct TiledLinear : torch::autograd::Function<TiledLinear> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    refuse_gradients_of_gradients("linear");
     const auto saved = context->get_saved_variables();
     const auto &x_MD = saved[0], &weight_FD = saved[1];
     const auto grad_MF = gradients[0].contiguous();
     const int64_t inputs = weight_FD.size(1), outputs = weight_FD.size(0);
     const Tiles tiles(x_MD.size(0));
     const auto zeros = [&](at::IntArrayRef sizes) { return at::zeros(sizes, x_MD.options()); };
-    const bool wants_x = context->needs_input_grad(0);
+    const bool wants_x = context->needs_input_grad(0), wants_weight = context->needs_input_grad(1);
     const auto grad_x_MD = wants_x ? zeros({tiles.rows, inputs}) : Tensor();
     const auto grad_PDF = zeros({tiles.parts, inputs, outputs}), grad_bias_PF = zeros({tiles.parts, outputs});
     const auto x_PDR = at::empty({tiles.parts, inputs, kTileRows}, x_MD.options()),
@@ -93,8 +95,10 @@ struct TiledLinear : torch::autograd::Function<TiledLinear> {
       const float* const grad = in(grad_MF) + first * outputs;
       float* const x_DR = out(x_PDR) + part * inputs * kTileRows;
       if (wants_x) multiply_add(rows, inputs, outputs, grad, in(weight_FD), out(grad_x_MD) + first * inputs);
-      transpose(in(x_MD) + first * inputs, rows, inputs, x_DR);
-      multiply_add(inputs, outputs, rows, x_DR, grad, out(grad_PDF) + part * inputs * outputs);
+      if (wants_weight) {
+        transpose(in(x_MD) + first * inputs, rows, inputs, x_DR);
+        multiply_add(inputs, outputs, rows, x_DR, grad, out(grad_PDF) + part * inputs * outputs);
+      }
       multiply_add(1, outputs, rows, in(ones_R), grad, out(grad_bias_PF) + part * outputs);
     });
     return {grad_x_MD, grad_PDF.sum(0).t().contiguous(), grad_bias_PF.sum(0)};
@@ -134,6 +138,7 @@ struct TiledMlp : torch::autograd::Function<TiledMlp> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    refuse_gradients_of_gradients("mlp");
     const auto saved = context->get_saved_variables();
     const auto &x_MD = saved[0], &weight1_HD = saved[1], &weight2_FH = saved[2], &hidden_MH = saved[3];
     const auto grad_MF = gradients[0].contiguous();
@@ -146,6 +151,7 @@ struct TiledMlp : torch::autograd::Function<TiledMlp> {
                grad_bias1_PH = zeros({tiles.parts, hidden});
     const auto scratch = at::empty({tiles.parts, kTileRows * (2 * hidden + inputs + outputs)}, x_MD.options());
     const auto ones_R = at::ones({kTileRows}, x_MD.options());
+    const bool wants_weights = context->needs_input_grad(1) || context->needs_input_grad(3);
     tiles.for_each([&](int64_t part, int64_t first, int64_t rows) {
       float* const grad_hidden = out(scratch) + part * scratch.size(1);
       float* const active = grad_hidden + kTileRows * hidden;
@@ -156,10 +162,12 @@ struct TiledMlp : torch::autograd::Function<TiledMlp> {
       multiply_add(rows, hidden, outputs, grad, in(weight2_FH), grad_hidden);
       kernels().gelu_backward(in(hidden_MH) + first * hidden, grad_hidden, grad_hidden, active, rows * hidden);
       multiply_add(rows, inputs, hidden, grad_hidden, in(weight1_HD), out(grad_x_MD) + first * inputs);
-      transpose(in(x_MD) + first * inputs, rows, inputs, x_DR);
-      transpose(grad, rows, outputs, grad_FR);
-      multiply_add(inputs, hidden, rows, x_DR, grad_hidden, out(grad1_PDH) + part * inputs * hidden);
-      multiply_add(outputs, hidden, rows, grad_FR, active, out(grad2_PFH) + part * outputs * hidden);
+      if (wants_weights) {
+        transpose(in(x_MD) + first * inputs, rows, inputs, x_DR);
+        transpose(grad, rows, outputs, grad_FR);
+        multiply_add(inputs, hidden, rows, x_DR, grad_hidden, out(grad1_PDH) + part * inputs * hidden);
+        multiply_add(outputs, hidden, rows, grad_FR, active, out(grad2_PFH) + part * outputs * hidden);
+      }
       multiply_add(1, hidden, rows, in(ones_R), grad_hidden, out(grad_bias1_PH) + part * hidden);
     });
     return {grad_x_MD, grad1_PDH.sum(0).t().contiguous(), grad_bias1_PH.sum(0), grad2_PFH.sum(0), grad_MF.sum(0)};
@@ -171,7 +179,7 @@ struct TiledMlp : torch::autograd::Function<TiledMlp> {
 bool suits_tiles(int64_t numbers) {
 #if defined(__x86_64__)
   static const bool has_products = at::get_cpu_capability() == "AVX2" || at::get_cpu_capability() == "AVX512";
-  return has_products && at::globalContext().userEnabledMkldnn() && numbers <= kMostWeights;
+  return has_products && at::hasMKLDNN() && at::globalContext().userEnabledMkldnn() && numbers <= kMostWeights;
 #else
   return false;
 #endif
@@ -183,7 +191,8 @@ Tensor tiled_linear(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& b
 
 Tensor tiled_mlp(const Tensor& x_MD, const Tensor& weight1_HD, const Tensor& bias1_H, const Tensor& weight2_FH,
                  const Tensor& bias2_F) {
-  return TiledMlp::apply(x_MD.contiguous(), weight1_HD.contiguous(), bias1_H, weight2_FH.contiguous(), bias2_F);
+  return TiledMlp::apply(x_MD.contiguous(), weight1_HD.contiguous(), bias1_H.contiguous(), weight2_FH.contiguous(),
+                         bias2_F.contiguous());
 }
 
 }  // namespace beit

@@ -10,8 +10,8 @@ namespace beit {
 /// products.
 bool suits_tiles(int64_t numbers);
 
-/// x W^T + b, for weights that suit and float32 on the CPU: [M, D] to [M, F], with gradients. `bias_F` may be
-/// undefined.
+/// x W^T + b, all three defined and of sizes that fit, for weights that suit and float32 on the CPU: [M, D] to [M, F],
+/// with gradients. `bias_F` may be undefined.
 torch::Tensor tiled_linear(const torch::Tensor& x_MD, const torch::Tensor& weight_FD, const torch::Tensor& bias_F);
 
 /// What gelu_mlp() gives (core/linear.h), likewise. Rows go through both layers while they are in the cache; between

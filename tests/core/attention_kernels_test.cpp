@@ -31,7 +31,7 @@ void check_rows(const torch::Tensor& found, const torch::Tensor& expected) {
 TEST_CASE("kernels: attention of one head and its gradients are the formula's, whatever the sizes") {
   torch::manual_seed(2);
   for (const auto& [queries, tokens, width] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
-           {1, 1, 1}, {5, 5, 3}, {1, 17, 8}, {16, 16, 16}, {49, 31, 20}, {100, 197, 64}}) {
+           {0, 5, 8}, {1, 1, 1}, {5, 5, 3}, {1, 17, 8}, {16, 16, 16}, {49, 31, 20}, {100, 197, 64}}) {
     for (const bool biased : {false, true}) {
       CAPTURE(queries);
       CAPTURE(tokens);

@@ -4,5 +4,6 @@
 set -eu
 level=$1
 shift
-shared=$(nm -C "$@" | grep ' [VWu] ' | grep -v "::$level::" || true)
+symbols=$(nm -C "$@")
+shared=$(echo "$symbols" | grep ' [VWu] ' | grep -v "::$level::" || true)
 [ -z "$shared" ] || { echo "weak symbols outside of namespace $level:"; echo "$shared"; exit 1; }

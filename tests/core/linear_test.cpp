@@ -1,6 +1,7 @@
 // Shape letters: M rows, D inputs, F outputs, H hidden width.
 #include "core/linear.h"
 
+#include "base/error.h"
 #include "tests/core/golden.h"
 
 namespace beit {
@@ -67,6 +68,45 @@ TEST_CASE("gelu_mlp: values and gradients are those of the layers one by one, mo
     const torch::NoGradGuard no_grad;
     CHECK(torch::allclose(gelu_mlp(x, fc1, fc2), ours[0], 1e-4, 1e-5));
   }
+}
+
+TEST_CASE("gelu_mlp: with biases alone to train, and without any") {
+  torch::manual_seed(4);
+  for (const int64_t hidden : {96, 9600}) {
+    CAPTURE(hidden);
+    const auto x = torch::randn({70, 24});
+    torch::nn::Linear fc1(24, hidden), fc2(hidden, 24);
+    fc1->weight.requires_grad_(false);
+    fc2->weight.requires_grad_(false);
+    const auto ours = pass([&] { return gelu_mlp(x, fc1, fc2); }, {fc1->bias, fc2->bias});
+    const auto theirs = pass([&] { return fc2(torch::gelu(fc1(x))); }, {fc1->bias, fc2->bias});
+    for (size_t i = 0; i < ours.size(); ++i) CHECK(relative_difference(ours[i], theirs[i]) < 1e-5);
+    CHECK(!fc1->weight.grad().defined());
+
+    torch::nn::Linear bare1(torch::nn::LinearOptions(24, hidden).bias(false)),
+        bare2(torch::nn::LinearOptions(hidden, 24).bias(false));
+    const auto bare_ours = pass([&] { return gelu_mlp(x, bare1, bare2); }, {bare1->weight, bare2->weight});
+    const auto bare_theirs = pass([&] { return bare2(torch::gelu(bare1(x))); }, {bare1->weight, bare2->weight});
+    for (size_t i = 0; i < bare_ours.size(); ++i) CHECK(relative_difference(bare_ours[i], bare_theirs[i]) < 1e-5);
+    const auto one = pass([&] { return linear(x, bare1); }, {bare1->weight});
+    CHECK(relative_difference(one[1], pass([&] { return bare1(x); }, {bare1->weight})[1]) < 1e-5);
+  }
+}
+
+TEST_CASE("linear: what does not fit and gradients of gradients are refused") {
+  const auto x = torch::randn({70, 24}).requires_grad_();
+  for (const int64_t outputs : {40, 9600}) {
+    const auto w = torch::randn({outputs, 24}).requires_grad_(), b = torch::zeros({outputs});
+    CHECK_THROWS(linear(x.slice(1, 0, 20), w, b));
+    CHECK_THROWS(linear(x, w, torch::zeros({outputs + 1})));
+    torch::nn::Linear fc1(24, outputs), other(outputs + 1, 24), fc2(outputs, 24);
+    CHECK_THROWS(gelu_mlp(x, fc1, other));
+    CHECK_THROWS_WITH_AS(gelu_mlp(x, fc1, fc2).sum().backward({}, /*keep_graph=*/{}, /*create_graph=*/true),
+                         doctest::Contains("create_graph"), Error);
+  }
+  const auto narrow = torch::randn({40, 24}).requires_grad_();
+  CHECK_THROWS_WITH_AS(linear(x, narrow, torch::Tensor()).sum().backward({}, /*keep_graph=*/{}, /*create_graph=*/true),
+                       doctest::Contains("create_graph"), Error);
 }
 
 }  // namespace

@@ -1,21 +1,15 @@
 #include "core/kernels/adamw.h"
 
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 
+#include "core/kernels/vectors.h"
+
 namespace beit::CPU_CAPABILITY {
-namespace {
-
-using Vec = at::vec::Vectorized<float>;
-
-}  // namespace
-
 void adamw(const AdamWFactors& factors, const float* grad, float* value, float* exp_avg, float* exp_avg_sq,
            int64_t count) {
   const Vec scale(factors.grad_scale), rate1(factors.rate1), rate2(factors.rate2), root_scale(factors.root_scale),
       eps(factors.eps), kept(factors.kept), lr(-factors.lr);
-  const auto move = [&](int64_t i, int size) {
+  for_each_vector(count, [&](int64_t i, int size) {
     const auto g = Vec::loadu(grad + i, size) * scale;
     auto m = Vec::loadu(exp_avg + i, size), v = Vec::loadu(exp_avg_sq + i, size);
     m = at::vec::fmadd(rate1, g - m, m);
@@ -24,10 +18,7 @@ void adamw(const AdamWFactors& factors, const float* grad, float* value, float* 
     v.store(exp_avg_sq + i, size);
     const auto direction = m / at::vec::fmadd(v.sqrt(), root_scale, eps);
     at::vec::fmadd(lr, direction, kept * Vec::loadu(value + i, size)).store(value + i, size);
-  };
-  int64_t i = 0;
-  for (; i + Vec::size() <= count; i += Vec::size()) move(i, Vec::size());
-  if (i < count) move(i, static_cast<int>(count - i));
+  });
 }
 
 double sum_squares(const float* x, int64_t count) {

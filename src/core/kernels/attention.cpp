@@ -23,27 +23,6 @@ class Scratch {
   float* next_;
 };
 
-float sum(Vec x) {
-  float values[Vec::size()], total = 0.0F;
-  x.store(values);
-  for (const float value : values) total += value;
-  return total;
-}
-
-float greatest(Vec x) {
-  float values[Vec::size()];
-  x.store(values);
-  return *std::max_element(values, values + Vec::size());
-}
-
-/// visit(first, size) for each vector's worth; the last may be short.
-template <class Visit>
-void for_each_vector(int64_t count, Visit visit) {
-  int64_t i = 0;
-  for (; i + Vec::size() <= count; i += Vec::size()) visit(i, Vec::size());
-  if (i < count) visit(i, static_cast<int>(count - i));
-}
-
 /// padded(rows) rows: those given times `factor`, padded with zeros as the last ones are.
 void pack(const ConstRows& from, int64_t rows, int64_t columns, float factor, float* to) {
   for (int64_t i = 0; i < rows; ++i) {
@@ -176,6 +155,9 @@ void attention_backward(const AttentionHead& head, const float* log_sums, const 
   pack(head.v, tokens, width, 1.0F, grad_v_Td);  // its place until gradients are written there
   transpose(k_Td, tokens, width, k_dT);
   transpose(grad_v_Td, tokens, width, v_dT);
+  if (head.queries == 0) {
+    for (float* const grad_Td : {grad_k_Td, grad_v_Td}) std::fill_n(grad_Td, tokens * padded_width, 0.0F);
+  }
   for (int64_t first = 0; first < head.queries; first += kTile) {
     const int64_t queries = std::min(kTile, head.queries - first);
     const bool add_to = first > 0;

@@ -1,22 +1,13 @@
 #include "core/kernels/cross_entropy.h"
 
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "core/kernels/vectors.h"
+
 namespace beit::CPU_CAPABILITY {
 namespace {
-
-using Vec = at::vec::Vectorized<float>;
-
-/// visit(first, size) for each vector's worth of [begin, end); the last may be short.
-template <class Visit>
-void for_each_vector(int64_t begin, int64_t end, Visit visit) {
-  for (; begin + Vec::size() <= end; begin += Vec::size()) visit(begin, static_cast<int>(Vec::size()));
-  if (begin < end) visit(begin, static_cast<int>(end - begin));
-}
 
 /// Adds the bias to x[begin, end); the largest of the sums, minus infinity where there are none.
 float add_bias(float* x, const float* bias, int64_t begin, int64_t end) {
@@ -27,9 +18,7 @@ float add_bias(float* x, const float* bias, int64_t begin, int64_t end) {
     sum.store(x + i, size);
     most = at::vec::maximum(most, Vec::set(least, sum, size));
   });
-  float lanes[Vec::size()];
-  most.store(lanes);
-  return *std::max_element(lanes, lanes + Vec::size());
+  return greatest(most);
 }
 
 }  // namespace
@@ -43,15 +32,13 @@ RowCrossEntropy cross_entropy(float* logits, const float* bias, int64_t classes,
     part.store(logits + i, size);
     sums += part;
   });
-  float lanes[Vec::size()], sum = 0;
-  sums.store(lanes);
-  for (const float lane : lanes) sum += lane;
-  const Vec factor(scale / sum);
+  const float total = sum(sums);
+  const Vec factor(scale / total);
   for_each_vector(0, classes,
                   [&](int64_t i, int size) { (Vec::loadu(logits + i, size) * factor).store(logits + i, size); });
   logits[target] -= scale;
-  const bool right = before < of_target && from <= of_target && std::isfinite(sum);
-  return {.loss = std::log(sum) + (most - of_target), .right = right};
+  const bool right = before < of_target && from <= of_target && std::isfinite(total);
+  return {.loss = std::log(total) + (most - of_target), .right = right};
 }
 
 }  // namespace beit::CPU_CAPABILITY

@@ -1,26 +1,16 @@
 #include "core/kernels/gelu.h"
 
-#include <ATen/cpu/vec/vec.h>
-
-#include <algorithm>
 #include <numbers>
+
+#include "core/kernels/vectors.h"
 
 namespace beit::CPU_CAPABILITY {
 namespace {
-
-using Vec = at::vec::Vectorized<float>;
 
 /// Phi(x), the normal distribution function.
 Vec phi(Vec x) {
   const Vec half(0.5F);
   return half + half * (x * Vec(1.0F / std::numbers::sqrt2_v<float>)).erf();
-}
-
-/// visit(first, size) for each vector's worth; the last may be short.
-template <class Visit>
-void for_each_vector(int64_t count, Visit visit) {
-  for (int64_t i = 0; i < count; i += Vec::size())
-    visit(i, static_cast<int>(std::min<int64_t>(Vec::size(), count - i)));
 }
 
 }  // namespace

@@ -1,15 +1,13 @@
 // Small products of matrices in float32 on one thread, for kernels that hold their operands in a cache.
 #pragma once
 
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 #include <cstdint>
 
+#include "core/kernels/vectors.h"
+
 namespace beit::CPU_CAPABILITY {
 namespace {
-
-using Vec = at::vec::Vectorized<float>;
 
 /// A block's sums stay in registers, of which the widest level and ARM have 32 and AVX2 has 16. Without either a vector
 /// is a loop, of which the compiler keeps no more than one there.

@@ -1,17 +1,14 @@
 // Shape letters: M rows, D width.
 #include "core/kernels/nearest.h"
 
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 #include <limits>
 
 #include "core/kernels.h"
+#include "core/kernels/vectors.h"
 
 namespace beit::CPU_CAPABILITY {
 namespace {
-
-using Vec = at::vec::Vectorized<float>;
 
 constexpr int kRows = 6;                             // looked at together, with
 constexpr int kVectors = Vec::size() == 16 ? 4 : 2;  // vectors of codes: their scores fill the registers
