@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <tuple>
 
 #include "base/error.h"
@@ -112,6 +113,19 @@ TEST_CASE("attend: scores far apart neither overflow nor lose the nearest") {
   const auto expected = with_gradients(to_float64(in), formula);
   const auto found = with_gradients(in, std::mem_fn(&Inputs::attended));
   for (size_t i = 0; i < found.size(); ++i) CHECK(relative_difference(found[i], expected[i]) < 1e-4);
+}
+
+TEST_CASE("attend: what is no number shows where the formula shows it") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  for (const float value : {nan, infinity}) {
+    for (size_t i = 0; i < 4; ++i) {
+      auto in = inputs(torch::kFloat32, 37, 37, 8);
+      in.differentiable()[i]->select(0, 1).select(0, 20).slice(0, 3, 4).fill_(value);
+      CHECK(torch::equal(in.attended().isnan(), formula(in).isnan()));
+      const auto gradients = with_gradients(in, std::mem_fn(&Inputs::attended));
+      CHECK_FALSE(gradients[1].isfinite().all().item<bool>());
+    }
+  }
 }
 
 TEST_CASE("attend: q, k and v of one tensor or two, as views or whole, in any layout") {

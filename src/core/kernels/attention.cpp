@@ -123,17 +123,19 @@ void attention(const AttentionHead& head, const Rows& y, float* log_sums, float*
     const int64_t queries = std::min(kTile, head.queries - first);
     pack(from(head.q, first), queries, width, scale(head), q_Rd);
     gemm(queries, tokens, width, {q_Rd, padded(width), 1}, k_dT, scores_RT, false);
-    float sums[kTile];
+    float factors[kTile];
     for (int64_t i = 0; i < queries; ++i) {
       float* const scores = scores_RT + i * padded(tokens);
       const float* const bias = bias_row(head, first + i);
       const float highest = greatest(scores, bias, tokens);
-      sums[i] = exponentials(scores, bias, tokens, highest);
-      log_sums[first + i] = highest + std::log(sums[i]);
+      const float sum = exponentials(scores, bias, tokens, highest);
+      // The exponential makes a finite number of what is none: it must show in the result.
+      factors[i] = std::isfinite(highest) ? 1.0F / sum : std::numeric_limits<float>::quiet_NaN();
+      log_sums[first + i] = highest + std::log(sum);
     }
     gemm(queries, width, tokens, {scores_RT, padded(tokens), 1}, v_Td, y_Rd, false);
     for (int64_t i = 0; i < queries; ++i)
-      unpack(y_Rd + i * padded(width), width, 1.0F / sums[i], y.data + (first + i) * y.stride);
+      unpack(y_Rd + i * padded(width), width, factors[i], y.data + (first + i) * y.stride);
   }
 }
 

@@ -3,7 +3,7 @@
 
 #include <ATen/cpu/vec/vec.h>
 
-#include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 namespace beit::CPU_CAPABILITY {
@@ -29,10 +29,14 @@ inline float sum(Vec x) {
   return total;
 }
 
+/// NaN if there is one.
 inline float greatest(Vec x) {
   float lanes[Vec::size()];
   x.store(lanes);
-  return *std::max_element(lanes, lanes + Vec::size());
+  float highest = lanes[0];
+  for (const float lane : lanes)
+    if (lane > highest || std::isnan(lane)) highest = lane;
+  return highest;
 }
 
 }  // namespace
