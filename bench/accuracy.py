@@ -21,9 +21,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from compare import entry, write_results
+from compare import ROOT, entry, write_results
 
-ROOT = Path(__file__).resolve().parent.parent
 FORMS = ["plain", "sdpa", "compile", "sdpa-compile"]
 STAGES = ["tokenizer", "pretrain", "probe"]
 BARS = {"plain": 2, "best": 1.5}

@@ -25,7 +25,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+from compare import ROOT
+
 TEACHER_BATCH, STATISTICS_IMAGES = 16, 4096
 WARM_UP = 3  # steps that no median counts
 

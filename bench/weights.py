@@ -12,14 +12,11 @@ import resource
 import sys
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 
-from compare import printed_json
-
-root = Path(__file__).resolve().parent.parent
+from compare import ROOT, printed_json
 
 
 def block(width=768):
@@ -82,7 +79,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5, help="timed loads of each run, after two that warm up")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--program", default=str(root / "build/release/beit"))
+    parser.add_argument("--program", default=str(ROOT / "build/release/beit"))
     parser.add_argument("--time-torch", metavar="FILE", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.time_torch:
