@@ -18,7 +18,7 @@ function(beit_add_kernels target)
     # intrinsics leave open on purpose for a mistake (GCC bug 105593).
     # Without inlining, functions of the standard library would be shared with the rest.
     target_compile_options(${kernels} PRIVATE ${${level}_OPTIONS} $<$<CONFIG:Debug>:-O2>
-                                              $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi;-Wno-maybe-uninitialized>)
+                                              $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi;-Wno-uninitialized;-Wno-maybe-uninitialized>)
     set_target_properties(${kernels} PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${kernels}>)
   endforeach()

@@ -6,6 +6,7 @@
 #include "core/fused_attention.h"
 #include "core/linear.h"
 #include "core/masked_tokens.h"
+#include "core/tiled_branches.h"
 
 namespace beit {
 namespace {
@@ -90,19 +91,27 @@ AttentionImpl::AttentionImpl(const ViTOptions& options) : heads_(options.heads) 
   }
 }
 
+torch::Tensor AttentionImpl::bias(const torch::Tensor& shared_HTT, const std::optional<OtherGrid>& other) const {
+  return table_RH_.defined() ? relative_position_bias(table_RH_, index_TT_, other) : shared_HTT;
+}
+
+torch::Tensor AttentionImpl::qkv_bias() const { return torch::cat({q_bias_, torch::zeros_like(q_bias_), v_bias_}); }
+
 torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
                                      const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ) {
+  const auto own_HTT = bias(bias_HTT, other);
+  if (!tokens_BQ.defined()) return linear(attend({linear(x_BTD, qkv_->weight, qkv_bias())}, heads_, own_HTT), proj);
   const int64_t width = x_BTD.size(2);
-  const auto own_HTT = table_RH_.defined() ? relative_position_bias(table_RH_, index_TT_, other) : bias_HTT;
-  const auto no_bias_D = torch::zeros_like(q_bias_);
-  if (!tokens_BQ.defined()) {
-    const auto qkv_BT3D = linear(x_BTD, qkv_->weight, torch::cat({q_bias_, no_bias_D, v_bias_}));
-    return linear(attend({qkv_BT3D}, heads_, own_HTT), proj);
-  }
   const auto weights = qkv_->weight.split_with_sizes({width, 2 * width});
   const auto q_BQD = linear(take_tokens(x_BTD, tokens_BQ), weights[0], q_bias_);
-  const auto kv_BT2D = linear(x_BTD, weights[1], torch::cat({no_bias_D, v_bias_}));
+  const auto kv_BT2D = linear(x_BTD, weights[1], qkv_bias().slice(0, width));
   return linear(attend({q_BQD, kv_BT2D}, heads_, own_HTT, tokens_BQ), proj);
+}
+
+torch::Tensor AttentionImpl::tiled_branch(const torch::Tensor& x_BTD, const torch::nn::LayerNorm& norm,
+                                          const torch::Tensor& scale_D, const torch::Tensor& bias_HTT,
+                                          const std::optional<OtherGrid>& other) {
+  return tiled_attention_branch(x_BTD, norm, qkv_->weight, qkv_bias(), proj, scale_D, heads_, bias(bias_HTT, other));
 }
 
 }  // namespace beit

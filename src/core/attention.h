@@ -33,9 +33,16 @@ class AttentionImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
                         const std::optional<OtherGrid>& other = {}, const torch::Tensor& tokens_BQ = {});
 
+  /// x + scale * forward(norm(x)) in one pass, for what suits (core/tiled_branches.h); scale_D may be undefined.
+  torch::Tensor tiled_branch(const torch::Tensor& x_BTD, const torch::nn::LayerNorm& norm, const torch::Tensor& scale_D,
+                             const torch::Tensor& bias_HTT, const std::optional<OtherGrid>& other);
+
   torch::nn::Linear proj = nullptr;
 
  private:
+  torch::Tensor bias(const torch::Tensor& shared_HTT, const std::optional<OtherGrid>& other) const;
+  torch::Tensor qkv_bias() const;
+
   int64_t heads_;
   torch::nn::Linear qkv_ = nullptr;
   torch::Tensor q_bias_, v_bias_, table_RH_, index_TT_;

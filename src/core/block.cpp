@@ -6,6 +6,7 @@
 #include "core/linear.h"
 #include "core/masked_tokens.h"
 #include "core/recompute.h"
+#include "core/tiled_branches.h"
 
 namespace beit {
 
@@ -62,34 +63,52 @@ torch::Tensor BlockImpl::Depth::of(const torch::Tensor& x) const {
 BlockImpl::Depth BlockImpl::draw_depth(const torch::Tensor& x_BTD, const StepPart& part) const {
   if (drop_path_ == 0.0 || !is_training()) return {};
   auto kept_B = uniform_by_sample(x_BTD.size(0), part, x_BTD.device()).ge(drop_path_);
-  const auto factors = [&](const torch::Tensor& kept) {
-    return (kept.to(x_BTD.dtype()) / (1.0 - drop_path_)).view({-1, 1, 1});
-  };
-  if (!x_BTD.is_cpu()) return {.kept_S = {}, .factor_S11 = factors(kept_B)};  // to count them would be to wait
-  auto kept_S = kept_B.nonzero().squeeze(1);
+  const double factor = 1.0 / (1.0 - drop_path_);
+  // To count them on another device would be to wait for it.
+  if (!x_BTD.is_cpu()) return {.factor = factor, .factor_B11 = kept_B.to(x_BTD.dtype()).view({-1, 1, 1})};
+  const auto kept_S = kept_B.nonzero().squeeze(1);
+  if (kept_S.size(0) == kept_B.size(0)) return {.factor = factor};
   // Of none, one by zero: parameters without a gradient would stand still.
-  if (kept_S.size(0) == 0 && kept_B.size(0) > 0) kept_S = torch::zeros({1}, torch::kInt64);
-  const auto factor_S11 = factors(kept_B.index_select(0, kept_S));
-  if (kept_S.size(0) == kept_B.size(0)) return {.kept_S = {}, .factor_S11 = factor_S11};
-  return {.kept_S = kept_S, .factor_S11 = factor_S11};
+  if (kept_S.size(0) == 0) return {.kept_S = torch::zeros({1}, torch::kInt64), .factor = 0};
+  return {.kept_S = kept_S, .factor = factor};
+}
+
+torch::Tensor BlockImpl::Depth::add(const torch::Tensor& x_BTD, torch::Tensor branch_STD,
+                                    const torch::Tensor& gamma_D) const {
+  if (factor_B11.defined()) branch_STD = branch_STD * factor_B11;
+  if (kept_S.defined()) {
+    if (gamma_D.defined()) branch_STD = branch_STD * gamma_D;
+    return x_BTD.index_add(0, kept_S, branch_STD.to(x_BTD.scalar_type()), factor);
+  }
+  return gamma_D.defined() ? torch::addcmul(x_BTD, branch_STD, gamma_D, factor) : x_BTD.add(branch_STD, factor);
+}
+
+template <class Update>
+torch::Tensor BlockImpl::Depth::replace(const torch::Tensor& x_BTD, const torch::Tensor& gamma_D,
+                                        const Update& update) const {
+  auto scale_D = gamma_D;
+  if (factor != 1) scale_D = gamma_D.defined() ? gamma_D * factor : torch::full({x_BTD.size(2)}, factor);
+  return kept_S.defined() ? x_BTD.index_copy(0, kept_S, update(of(x_BTD), scale_D)) : update(x_BTD, scale_D);
 }
 
 torch::Tensor BlockImpl::branches(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
                                   const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ,
                                   const Depth& attn, const Depth& mlp) {
-  const auto add = [](const torch::Tensor& to_BTD, torch::Tensor branch_STD, const Depth& depth,
-                      const torch::Tensor& gamma_D) {
-    if (depth.factor_S11.defined()) branch_STD = branch_STD * depth.factor_S11;
-    if (depth.kept_S.defined()) {
-      return to_BTD.index_add(0, depth.kept_S, gamma_D.defined() ? branch_STD * gamma_D : branch_STD);
-    }
-    return gamma_D.defined() ? torch::addcmul(to_BTD, branch_STD, gamma_D) : to_BTD + branch_STD;
-  };
-  const auto asked_BQD = tokens_BQ.defined() ? take_tokens(x_BTD, tokens_BQ) : x_BTD;
-  const auto y_BQD =
-      add(asked_BQD, attn_->forward(norm1_->forward(attn.of(x_BTD)), bias_HTT, other, attn.of(tokens_BQ)), attn,
-          gamma_1_D_);
-  return add(y_BQD, mlp_->forward(norm2_->forward(mlp.of(y_BQD))), mlp, gamma_2_D_);
+  torch::Tensor y_BQD;
+  if (!tokens_BQ.defined() && suits_tiled_attention(x_BTD)) {
+    y_BQD = attn.replace(x_BTD, gamma_1_D_, [&](const torch::Tensor& x_STD, const torch::Tensor& scale_D) {
+      return attn_->tiled_branch(x_STD, norm1_, scale_D, bias_HTT, other);
+    });
+  } else {
+    const auto branch_SQD = attn_->forward(norm1_->forward(attn.of(x_BTD)), bias_HTT, other, attn.of(tokens_BQ));
+    y_BQD = attn.add(tokens_BQ.defined() ? take_tokens(x_BTD, tokens_BQ) : x_BTD, branch_SQD, gamma_1_D_);
+  }
+  if (suits_tiled_mlp(y_BQD, mlp_->fc1->weight.size(0))) {
+    return mlp.replace(y_BQD, gamma_2_D_, [&](const torch::Tensor& y_SQD, const torch::Tensor& scale_D) {
+      return tiled_mlp_branch(y_SQD, norm2_, mlp_->fc1, mlp_->fc2, scale_D);
+    });
+  }
+  return mlp.add(y_BQD, mlp_->forward(norm2_->forward(mlp.of(y_BQD))), gamma_2_D_);
 }
 
 void BlockImpl::rescale(int64_t number) {

@@ -39,13 +39,19 @@ class BlockImpl : public torch::nn::Module {
   void rescale(int64_t number);
 
  private:
-  /// Which samples a branch is computed for and by how much it counts; all, fully, where nothing is defined.
+  /// Which samples a branch is computed for and by how much it counts.
   struct Depth {
-    torch::Tensor kept_S;      ///< int64, rising; undefined: all
-    torch::Tensor factor_S11;  ///< undefined: 1
+    torch::Tensor kept_S = {};      ///< int64, rising; undefined: all
+    double factor = 1;              ///< of all that it is computed for
+    torch::Tensor factor_B11 = {};  ///< of each in addition; undefined: 1
 
     /// Those samples of a tensor whose first dimension they are; undefined stays so.
     torch::Tensor of(const torch::Tensor& x) const;
+    /// x + factor * gamma * branch, which is of those samples; gamma may be undefined.
+    torch::Tensor add(const torch::Tensor& x_BTD, torch::Tensor branch_STD, const torch::Tensor& gamma_D) const;
+    /// x with update(x, factor * gamma) in the place of those samples.
+    template <class Update>
+    torch::Tensor replace(const torch::Tensor& x_BTD, const torch::Tensor& gamma_D, const Update& update) const;
   };
 
   Depth draw_depth(const torch::Tensor& x_BTD, const StepPart& part) const;

@@ -3,9 +3,18 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "base/error.h"
 
 namespace beit {
+
+/// Whether what is computed from these will be asked for gradients. Some may be undefined.
+inline bool wants_gradient(std::initializer_list<torch::Tensor> tensors) {
+  return torch::GradMode::is_enabled() &&
+         std::ranges::any_of(tensors, [](const torch::Tensor& x) { return x.defined() && x.requires_grad(); });
+}
 
 /// Error in a backward pass that is itself to be differentiated: for passes that write into memory behind autograd.
 inline void refuse_gradients_of_gradients(std::string_view where) {

@@ -43,6 +43,14 @@ struct AdamWFactors {
   float lr;    ///< learning rate / (1 - beta1^t)
 };
 
+/// LayerNorm of rows of `width` numbers: (x - mean) / sqrt(variance + eps) * weight + bias.
+struct RowNorm {
+  int64_t width;
+  float eps;
+  const float* weight;  ///< [width], as the bias
+  const float* bias;
+};
+
 struct RowCrossEntropy {
   float loss;  ///< of the target
   bool right;  ///< whether the target has the largest logit, the first of equals; no logit is NaN
@@ -56,6 +64,15 @@ struct Kernels {
   void (*gelu)(const float* x, float* y, int64_t count);
   /// With gelu's gradient: grad_x = grad_y * gelu'(x), and y = gelu(x). grad_x may be grad_y, and y may be x.
   void (*gelu_backward)(const float* x, const float* grad_y, float* grad_x, float* y, int64_t count);
+  /// y [rows, width] from x. Where asked for, `moments` [rows, 2] gets each row's mean and 1 / sqrt(variance + eps).
+  void (*layer_norm)(const RowNorm& norm, const float* x, int64_t rows, float* y, float* moments);
+  /// grad_x = its gradient from that of y + grad_more, all [rows, width]; to those of weight and bias is added. grad_x
+  /// may be grad_y or grad_more.
+  void (*layer_norm_backward)(const RowNorm& norm, const float* x, const float* moments, int64_t rows,
+                              const float* grad_y, const float* grad_more, float* grad_x, float* grad_weight,
+                              float* grad_bias);
+  /// [rows, columns] to [columns, rows].
+  void (*transpose)(const float* x, int64_t rows, int64_t columns, float* y);
   /// How many numbers of scratch the next two take.
   int64_t (*attention_scratch)(int64_t tokens, int64_t width);
   /// y [Q, d] = softmax(q k^T / sqrt(d) + bias) v, and the logarithm of the sum of each query's exponentials [Q].

@@ -54,11 +54,6 @@ Tensor shaped_as(const Tensor& rows_MF, const Tensor& x) {
 /// Gradient of product() by its weights.
 Tensor weight_gradient(const Tensor& grad_MF, const Tensor& x_MD) { return at::mm(grad_MF.t(), x_MD); }
 
-bool wants_gradient(std::initializer_list<Tensor> tensors) {
-  return torch::GradMode::is_enabled() &&
-         std::ranges::any_of(tensors, [](const Tensor& x) { return x.defined() && x.requires_grad(); });
-}
-
 bool is_plain(const Tensor& x) { return x.is_cpu() && x.scalar_type() == torch::kFloat32; }
 
 /// Float32 on the CPU, no autocast, and sizes that fit: what the functions here are made for. All else is LibTorch's,
@@ -155,9 +150,6 @@ Tensor gelu_mlp(const Tensor& x, const torch::nn::Linear& fc1_HD, const torch::n
   const bool fits = is_plain(x, weight1_HD, fc1_HD->bias) && is_plain(weight1_HD.t(), weight2_FH, fc2_FH->bias);
   if (!fits) return linear(torch::gelu(linear(x, fc1_HD)), fc2_FH);
   const auto bias1_H = bias_or_zeros(weight1_HD, fc1_HD->bias), bias2_F = bias_or_zeros(weight2_FH, fc2_FH->bias);
-  if (suits_tiles(weight1_HD.numel() + weight2_FH.numel())) {
-    return shaped_as(tiled_mlp(rows_of(x), weight1_HD, bias1_H, weight2_FH, bias2_F), x);
-  }
   if (wants_gradient({x, weight1_HD, bias1_H, weight2_FH, bias2_F})) {
     return GeluMlpFunction::apply(x, weight1_HD, bias1_H, weight2_FH, bias2_F);
   }

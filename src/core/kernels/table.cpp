@@ -3,7 +3,9 @@
 #include "core/kernels/attention.h"
 #include "core/kernels/cross_entropy.h"
 #include "core/kernels/gelu.h"
+#include "core/kernels/layer_norm.h"
 #include "core/kernels/nearest.h"
+#include "core/kernels/transpose.h"
 
 namespace beit::CPU_CAPABILITY {
 
@@ -11,6 +13,9 @@ extern const Kernels table;
 const Kernels table{
     .gelu = gelu,
     .gelu_backward = gelu_backward,
+    .layer_norm = layer_norm,
+    .layer_norm_backward = layer_norm_backward,
+    .transpose = transpose,
     .attention_scratch = attention_scratch,
     .attention = attention,
     .attention_backward = attention_backward,
