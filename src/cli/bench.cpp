@@ -1,4 +1,5 @@
-// `beit bench`: seconds and memory of a step, as one line of JSON; bench/compare.py sets them beside PyTorch's.
+// `beit bench`: seconds and memory of a step, as one line of JSON; bench/compare.py sets them beside PyTorch's, on a
+// GPU bench/gpu.py.
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -24,14 +25,15 @@ Names case_names() {
   return names;
 }
 
-int64_t peak_mib() { return peak_memory(torch::kCPU) >> 20; }
+int64_t peak_mib(const torch::Device& device) { return peak_memory(device) >> 20; }
 
-/// Of the steps that count, rising.
-std::vector<double> seconds_of(const Step& step, int64_t steps) {
+/// Of the steps that count, each to its end on the device, rising.
+std::vector<double> seconds_of(const Step& step, int64_t steps, const torch::Device& device) {
   std::vector<double> seconds;
   for (int64_t i = 0; i < kWarmUp + steps; ++i) {
     const auto start = std::chrono::steady_clock::now();
     step();
+    if (device.is_cuda()) torch::cuda::synchronize();
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     if (i >= kWarmUp) seconds.push_back(taken.count());
   }
@@ -71,7 +73,7 @@ struct Bench {
          pick(describe(chosen.model), {"image-size", "drop-path"}),
          pick(describe(chosen.codebook), {"codes"}),
          pick(describe(chosen.train), {"precision"}),
-         pick(describe(runtime), {"threads"})});
+         pick(describe(runtime), {"device", "threads"})});
   }
 
   void run() {
@@ -80,17 +82,18 @@ struct Bench {
     require(found != bench_cases().end(), "bench: expected a case, got '{}'; they are {}", name,
             fmt::join(case_names(), ", "));
     for (const std::string& option : given) {
-      require(option == "CASE" || option == "steps" || option == "threads" || contains(found->takes, option),
-              "bench: expected options of {} ({}, steps, threads), got --{}", name, fmt::join(found->takes, ", "),
-              option);
+      require(option == "CASE" || option == "steps" || option == "device" || option == "threads" ||
+                  contains(found->takes, option),
+              "bench: expected options of {} ({}, steps, device, threads), got --{}", name,
+              fmt::join(found->takes, ", "), option);
     }
     resolve(chosen.model);
-    apply(runtime);
+    chosen.device = apply(runtime);
     torch::manual_seed(0);
 
     const Step step = found->make(chosen);
-    const int64_t start_mib = peak_mib();
-    const std::vector<double> seconds = seconds_of(step, steps);
+    const int64_t start_mib = peak_mib(chosen.device);
+    const std::vector<double> seconds = seconds_of(step, steps, chosen.device);
     fmt::print("{}\n", line(*found, median(seconds), seconds.front(), start_mib).dump());
   }
 
@@ -99,6 +102,7 @@ struct Bench {
                                 {"attention", "fused"},
                                 {"compile", false},
                                 {"bf16", chosen.train.precision == "bf16"},
+                                {"device", chosen.device.str()},
                                 {"threads", at::get_num_threads()}};
     if (contains(timed.takes, "batch")) {
       line["batch"] = chosen.batch;
@@ -110,7 +114,7 @@ struct Bench {
     line["median_s"] = median_s;
     line["min_s"] = min_s;
     line["start_mib"] = start_mib;
-    line["peak_mib"] = peak_mib();
+    line["peak_mib"] = peak_mib(chosen.device);
     return line;
   }
 };

@@ -21,7 +21,9 @@ namespace {
 constexpr double kLr = 1e-4, kClipGrad = 3.0;
 constexpr int64_t kPatches = 196, kClasses = 1000;
 
-torch::Tensor random_images(int64_t images, int64_t size) { return torch::rand({images, 3, size, size}); }
+torch::Tensor random_images(int64_t images, int64_t size, const torch::Device& device) {
+  return torch::rand({images, 3, size, size}).to(device);
+}
 
 torch::Tensor random_masks(int64_t images, const Grid& grid, int64_t masked) {
   std::vector<torch::Tensor> masks_N;
@@ -39,6 +41,12 @@ Batch batch_of(Views views, int64_t classes = 1) {
           .labels_B = torch::randint(classes, {images}, torch::kInt64)};
 }
 
+template <class Network>
+Network on_device(Network network, const CaseOptions& options) {
+  network->to(options.device);
+  return network;
+}
+
 /// The codebook as the published code has it, from random codes: k-means would be timed in no step but the first.
 Tokenizer tokenizer_of(const CaseOptions& options) {
   CodebookOptions codebook = options.codebook;
@@ -46,7 +54,7 @@ Tokenizer tokenizer_of(const CaseOptions& options) {
   codebook.revive_threshold = 0;
   ModelOptions model = options.model;
   model.drop_path = 0;
-  return Tokenizer(tokenizer_options(model, codebook, /*target_width=*/512));
+  return on_device(Tokenizer(tokenizer_options(model, codebook, /*target_width=*/512)), options);
 }
 
 /// A training step on the same batch at every call.
@@ -98,12 +106,14 @@ Step mim(const CaseOptions& options) {
     Tokenizer tokenizer;
     MaskedImageModel model;
     Distributed alone = {};
-    PretrainTask task{model, tokenizer, /*validation=*/nullptr, torch::kCPU, alone};
+    torch::Device device;
+    PretrainTask task{model, tokenizer, /*validation=*/nullptr, device, alone};
   };
+  MaskedImageModel model(mim_options(options.model, choice, options.codebook.codes));
   const auto work = std::shared_ptr<Work>(
-      new Work{tokenizer_of(options), MaskedImageModel(mim_options(options.model, choice, options.codebook.codes))});
+      new Work{.tokenizer = tokenizer_of(options), .model = on_device(model, options), .device = options.device});
   work->tokenizer->eval();
-  const auto images_BCHW = random_images(options.batch, options.model.image_size);
+  const auto images_BCHW = random_images(options.batch, options.model.image_size, options.device);
   const auto mask_BN = random_masks(options.batch, grid_of(options.model), choice.masked_patches);
   return training(work, batch_of({images_BCHW, images_BCHW, mask_BN}), options);
 }
@@ -126,26 +136,29 @@ Step vqkd(const CaseOptions& options) {
   };
   const Grid grid = grid_of(options.model);
   const auto teacher = make_teacher({.kind = "clip"}, grid, state_dict(*ClipVisual(ClipOptions{.grid = grid})));
-  const auto work = std::shared_ptr<Work>(new Work{Task(tokenizer_of(options), teacher)});
-  return training(work, batch_of({random_images(options.batch, options.model.image_size)}), options);
+  const auto work = std::shared_ptr<Work>(new Work{Task(tokenizer_of(options), on_device(teacher, options))});
+  return training(work, batch_of({random_images(options.batch, options.model.image_size, options.device)}), options);
 }
 
 Step classify(const CaseOptions& options) {
   struct Work {
     Classifier model;
+    torch::Device device;
     Distributed alone = {};
     FinetuneTask task{model,
                       {.mixup = 0, .cutmix = 0, .label_smoothing = 0},
                       /*layer_decay=*/1.0,
                       /*validation=*/nullptr,
                       torch::Tensor(),
-                      torch::kCPU,
+                      device,
                       alone};
   };
   ViTOptions vit = mim_options(options.model, MimChoice{}, /*codes=*/1).vit;
   vit.relative_position = RelPos::kBlock;
-  const auto work = std::shared_ptr<Work>(new Work{Classifier(ClassifierOptions{.vit = vit, .classes = kClasses})});
-  return training(work, batch_of({random_images(options.batch, options.model.image_size)}, kClasses), options);
+  const Classifier model(ClassifierOptions{.vit = vit, .classes = kClasses});
+  const auto work = std::shared_ptr<Work>(new Work{.model = on_device(model, options), .device = options.device});
+  return training(work, batch_of({random_images(options.batch, options.model.image_size, options.device)}, kClasses),
+                  options);
 }
 
 Step small(const CaseOptions& options) {
@@ -167,21 +180,21 @@ Step small(const CaseOptions& options) {
   resolve(model);
   MimChoice choice{.masked_patches = kMasked, .early_layers = 4};
   resolve(choice, model);
-  const auto targets_M = torch::randint(kCodes, {kMasked * options.batch}, torch::kInt64);
-  const auto work =
-      std::shared_ptr<Work>(new Work{Task(MaskedImageModel(mim_options(model, choice, kCodes)), targets_M)});
+  const auto targets_M = torch::randint(kCodes, {kMasked * options.batch}, torch::kInt64).to(options.device);
+  const MaskedImageModel network(mim_options(model, choice, kCodes));
+  const auto work = std::shared_ptr<Work>(new Work{Task(on_device(network, options), targets_M)});
   const auto mask_BN = random_masks(options.batch, grid_of(model), kMasked);
-  return training(work, batch_of({random_images(options.batch, model.image_size), mask_BN}), options);
+  return training(work, batch_of({random_images(options.batch, model.image_size, options.device), mask_BN}), options);
 }
 
 Step tokenize(const CaseOptions& options) {
   Tokenizer tokenizer = tokenizer_of(options);
   tokenizer->eval();
-  const auto reduced = reduced_type(options.train.precision, torch::kCPU);
-  const auto images_BCHW = random_images(options.batch, options.model.image_size);
-  return [=]() mutable {
+  const auto reduced = reduced_type(options.train.precision, options.device);
+  const auto images_BCHW = random_images(options.batch, options.model.image_size, options.device);
+  return [=, device = options.device]() mutable {
     const torch::NoGradGuard no_grad;
-    const Autocast autocast(torch::kCPU, reduced);
+    const Autocast autocast(device, reduced);
     tokenizer->codes(images_BCHW);
   };
 }
@@ -189,7 +202,9 @@ Step tokenize(const CaseOptions& options) {
 Step quantizer(const CaseOptions& options) {
   Quantizer quantizer(QuantizerOptions{.codes = options.codebook.codes, .kmeans_start = false});
   quantizer->train();
-  const auto features_BND = torch::randn({options.batch, kPatches, QuantizerOptions{}.width}).requires_grad_();
+  quantizer->to(options.device);
+  const auto features_BND =
+      torch::randn({options.batch, kPatches, QuantizerOptions{}.width}).to(options.device).requires_grad_();
   return [=]() mutable {
     const Quantized out = quantizer->forward(features_BND);
     (out.codes_BND.sum() + out.loss).backward();

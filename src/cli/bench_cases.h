@@ -1,6 +1,8 @@
 // What `beit bench` times: the work of the commands on random images, at the sizes of the paper.
 #pragma once
 
+#include <torch/torch.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -16,6 +18,7 @@ struct CaseOptions {
   CodebookOptions codebook;  ///< the number of codes counts
   TrainOptions train;        ///< the precision counts
   std::string weights;       ///< file of a pre-training model of base size
+  torch::Device device = torch::kCPU;
 };
 
 /// One step; the same work at every call.

@@ -11,6 +11,30 @@
 namespace beit {
 namespace {
 
+/// Whether the memory-efficient kernel serves, which alone of LibTorch's fused ones gives a gradient for the bias.
+bool is_memory_efficient(const torch::Tensor& q_BHQd) {
+  const auto type = q_BHQd.scalar_type();
+  return q_BHQd.is_cuda() && q_BHQd.size(-1) % 8 == 0 &&
+         (type == torch::kFloat32 || type == torch::kBFloat16 || type == torch::kHalf);
+}
+
+/// [B, H, Q, d], with a bias for each image where tokens are given.
+torch::Tensor memory_efficient_attention(const torch::Tensor& q_BHQd, const torch::Tensor& k_BHTd,
+                                         const torch::Tensor& v_BHTd, const torch::Tensor& bias_HTT,
+                                         const torch::Tensor& tokens_BQ) {
+  constexpr int64_t kAligned = 8;  // where rows of the bias begin
+  const int64_t heads = q_BHQd.size(1), queries = q_BHQd.size(2), tokens = k_BHTd.size(2);
+  const auto padded_HTP =
+      at::constant_pad_nd(bias_HTT.to(q_BHQd.scalar_type()), {0, (kAligned - tokens % kAligned) % kAligned});
+  const auto bias_BHQP =
+      tokens_BQ.defined()
+          ? torch::embedding(padded_HTP.transpose(0, 1).flatten(1), tokens_BQ).unflatten(2, {heads, -1}).transpose(1, 2)
+          : padded_HTP.unsqueeze(0);
+  const auto bias_BHQT = bias_BHQP.narrow(-1, 0, tokens).expand({q_BHQd.size(0), heads, queries, tokens});
+  return std::get<0>(at::_scaled_dot_product_efficient_attention(q_BHQd, k_BHTd, v_BHTd, bias_BHQT,
+                                                                 /*compute_log_sumexp=*/true));
+}
+
 /// LibTorch's own operations, for any device and type.
 torch::Tensor composed_attention(const std::vector<torch::Tensor>& qkv, int64_t heads, const torch::Tensor& bias_HTT,
                                  const torch::Tensor& tokens_BQ) {
@@ -19,12 +43,14 @@ torch::Tensor composed_attention(const std::vector<torch::Tensor>& qkv, int64_t 
   const auto q_BHQd = by_head(qkv[0]), k_BHTd = by_head(qkv[1]), v_BHTd = by_head(qkv[2]);
   if (!bias_HTT.defined()) return joined(at::scaled_dot_product_attention(q_BHQd, k_BHTd, v_BHTd));
   const bool fixed = !bias_HTT.requires_grad() || !torch::GradMode::is_enabled();
+  if (!fixed && is_memory_efficient(q_BHQd))
+    return joined(memory_efficient_attention(q_BHQd, k_BHTd, v_BHTd, bias_HTT, tokens_BQ));
   auto bias_BHQT = (fixed ? bias_HTT.detach() : bias_HTT).unsqueeze(0);
   if (tokens_BQ.defined())
     bias_BHQT =
         torch::embedding(bias_HTT.transpose(0, 1).flatten(1), tokens_BQ).unflatten(2, {heads, -1}).transpose(1, 2);
   if (fixed) return joined(at::scaled_dot_product_attention(q_BHQd, k_BHTd, v_BHTd, bias_BHQT.to(q_BHQd.dtype())));
-  // LibTorch's fused kernels give no gradient for the bias, and its unfused one makes more passes over memory.
+  // LibTorch's other fused kernels give no gradient for the bias, its unfused one makes more passes over memory.
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHQd.size(-1)));
   const auto scores_BHQT = torch::matmul(q_BHQd * scale, k_BHTd.transpose(-2, -1));
   // Under autocast scores have fewer bits than the bias: their sum and its softmax have the bias's.
@@ -98,14 +124,19 @@ torch::Tensor AttentionImpl::bias(const torch::Tensor& shared_HTT, const std::op
 torch::Tensor AttentionImpl::qkv_bias() const { return torch::cat({q_bias_, torch::zeros_like(q_bias_), v_bias_}); }
 
 torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                                     const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ) {
+                                     const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ,
+                                     const torch::Tensor& scale_D) {
   const auto own_HTT = bias(bias_HTT, other);
-  if (!tokens_BQ.defined()) return linear(attend({linear(x_BTD, qkv_->weight, qkv_bias())}, heads_, own_HTT), proj);
+  const auto project = [&](const torch::Tensor& y_BQD) {
+    return scale_D.defined() ? linear(y_BQD, proj->weight * scale_D.unsqueeze(1), proj->bias * scale_D)
+                             : linear(y_BQD, proj);
+  };
+  if (!tokens_BQ.defined()) return project(attend({linear(x_BTD, qkv_->weight, qkv_bias())}, heads_, own_HTT));
   const int64_t width = x_BTD.size(2);
   const auto weights = qkv_->weight.split_with_sizes({width, 2 * width});
   const auto q_BQD = linear(take_tokens(x_BTD, tokens_BQ), weights[0], q_bias_);
   const auto kv_BT2D = linear(x_BTD, weights[1], qkv_bias().slice(0, width));
-  return linear(attend({q_BQD, kv_BT2D}, heads_, own_HTT, tokens_BQ), proj);
+  return project(attend({q_BQD, kv_BT2D}, heads_, own_HTT, tokens_BQ));
 }
 
 torch::Tensor AttentionImpl::tiled_branch(const torch::Tensor& x_BTD, const torch::nn::LayerNorm& norm,

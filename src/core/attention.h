@@ -29,9 +29,11 @@ class AttentionImpl : public torch::nn::Module {
   explicit AttentionImpl(const ViTOptions& options);
 
   /// `bias_HTT` is the shared bias or undefined; a block's own table takes its place, resized where the tokens are
-  /// those of another grid. With `tokens_BQ` (int64) only these tokens ask, of all: the result is [B, Q, D].
+  /// those of another grid. With `tokens_BQ` (int64) only these tokens ask, of all: the result is [B, Q, D]. Where
+  /// `scale_D` is defined the result is times it.
   torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
-                        const std::optional<OtherGrid>& other = {}, const torch::Tensor& tokens_BQ = {});
+                        const std::optional<OtherGrid>& other = {}, const torch::Tensor& tokens_BQ = {},
+                        const torch::Tensor& scale_D = {});
 
   /// x + scale * forward(norm(x)) in one pass, for what suits (core/tiled_branches.h); scale_D may be undefined.
   torch::Tensor tiled_branch(const torch::Tensor& x_BTD, const torch::nn::LayerNorm& norm, const torch::Tensor& scale_D,

@@ -13,7 +13,8 @@ namespace beit {
 class MlpImpl : public torch::nn::Module {
  public:
   MlpImpl(int64_t width, int64_t hidden);
-  torch::Tensor forward(const torch::Tensor& x_BTD);
+  /// Where `scale_D` is defined the result is times it.
+  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& scale_D = {});
 
   torch::nn::Linear fc1 = nullptr, fc2 = nullptr;
 };

@@ -1,6 +1,7 @@
 #include "core/fused_attention.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <optional>
 
@@ -187,7 +188,7 @@ std::vector<torch::Tensor> split_qkv(torch::TensorList qkv) {
     require(width > 0 && total == 3 * width && source.size(-1) % width == 0,
             "attention: expected query, key and value of one width, got one of {} in {} side by side", source.size(-1),
             total);
-    for (int64_t first = 0; first < source.size(-1); first += width) parts.push_back(source.narrow(-1, first, width));
+    std::ranges::copy(source.split(width, -1), std::back_inserter(parts));  // one gradient of all, not one of each
   }
   return parts;
 }

@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "core/linear.h"
 #include "core/linear_cross_entropy.h"
-#include "core/masked_tokens.h"
 
 namespace beit {
 
@@ -35,18 +34,16 @@ MaskedImageModelImpl::MaskedImageModelImpl(const MimOptions& options)
   }
 }
 
-MaskedImageModelImpl::Masked MaskedImageModelImpl::masked(const torch::Tensor& images_BCHW,
-                                                          const torch::Tensor& mask_BN, const StepPart& part) {
+MaskedImageModelImpl::Features MaskedImageModelImpl::features(const torch::Tensor& images_BCHW,
+                                                              const MaskedTokens& masked, const StepPart& part) {
   const Grid grid = this->grid(images_BCHW);
   const int64_t images = images_BCHW.size(0), patches = grid.patches();
-  require(mask_BN.dim() == 2 && mask_BN.size(0) == images && mask_BN.size(1) == patches &&
-              mask_BN.scalar_type() == torch::kBool,
-          "mim: expected a bool mask [{}, {}], got {} [{}]; one entry a patch", images, patches,
-          torch::toString(mask_BN.scalar_type()), fmt::join(mask_BN.sizes(), ", "));
+  require(masked.mask_BN.sizes() == torch::IntArrayRef({images, patches}),
+          "mim: expected a mask [{}, {}], got [{}]; one entry a patch", images, patches,
+          fmt::join(masked.mask_BN.sizes(), ", "));
   check_part(part, images);
   // The losses read masked patches alone, and the CLS branch the CLS token: last blocks compute no others.
-  const MaskedTokens asked = masked_tokens(mask_BN);
-  const auto& masked_BQ = asked.tokens_BQ;
+  const auto& masked_BQ = masked.tokens_BQ;
   const auto cls_B1 = torch::zeros({images, 1}, masked_BQ.options());
   const auto last_BQ = mim_.cls_branch ? torch::cat({cls_B1, masked_BQ}, 1) : masked_BQ;
   const auto other = other_grid(grid);
@@ -56,7 +53,7 @@ MaskedImageModelImpl::Masked MaskedImageModelImpl::masked(const torch::Tensor& i
     return blocks->at<BlockImpl>(i).forward(x_BTD, bias_HTT, other, part, tokens_BQ);
   };
 
-  auto x_BTD = embed(torch::where(mask_BN.unsqueeze(-1), mask_token_, patch_embed_->forward(images_BCHW)), grid);
+  auto x_BTD = embed(torch::where(masked.mask_BN.unsqueeze(-1), mask_token_, patch_embed_->forward(images_BCHW)), grid);
   torch::Tensor early_BND;
   const size_t last = blocks_->size() - 1;
   for (size_t i = 0; i < last; ++i) {
@@ -70,29 +67,29 @@ MaskedImageModelImpl::Masked MaskedImageModelImpl::masked(const torch::Tensor& i
   } else {
     x_BTD = block(blocks_, last, x_BTD, last_BQ);
   }
-  Masked found;
-  found.main_MD = norm_->forward(asked.masked(x_BTD.slice(1, mim_.cls_branch ? 1 : 0)));
+  Features found;
+  found.main_MD = norm_->forward(masked.masked(x_BTD.slice(1, mim_.cls_branch ? 1 : 0)));
   if (!mim_.cls_branch) return found;
 
   auto y_BTD = torch::cat({x_BTD.slice(1, 0, 1), early_BND}, 1);
   for (size_t i = 0; i < cls_pt_layers_->size(); ++i) {
     y_BTD = block(cls_pt_layers_, i, y_BTD, i + 1 == cls_pt_layers_->size() ? masked_BQ : torch::Tensor());
   }
-  found.cls_pt_MD = (mim_.shared_head ? norm_ : cls_pt_norm_)->forward(asked.masked(y_BTD));
+  found.cls_pt_MD = (mim_.shared_head ? norm_ : cls_pt_norm_)->forward(masked.masked(y_BTD));
   return found;
 }
 
-MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN,
+MimLogits MaskedImageModelImpl::forward(const torch::Tensor& images_BCHW, const MaskedTokens& masked,
                                         const StepPart& part) {
-  const Masked found = masked(images_BCHW, mask_BN, part);
+  const Features found = features(images_BCHW, masked, part);
   MimLogits logits{.main_MV = linear(found.main_MD, lm_head_), .cls_pt_MV = {}};
   if (mim_.cls_branch) logits.cls_pt_MV = linear(found.cls_pt_MD, cls_pt_head());
   return logits;
 }
 
-MimLoss MaskedImageModelImpl::loss(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN,
+MimLoss MaskedImageModelImpl::loss(const torch::Tensor& images_BCHW, const MaskedTokens& masked,
                                    const torch::Tensor& targets_M, const StepPart& part) {
-  const Masked found = masked(images_BCHW, mask_BN, part);
+  const Features found = features(images_BCHW, masked, part);
   const auto share = [&](const torch::Tensor& right) { return right.to(torch::kFloat32) / targets_M.size(0); };
   const auto main = linear_cross_entropy(found.main_MD, lm_head_->weight, lm_head_->bias, targets_M);
   MimLoss loss{

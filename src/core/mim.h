@@ -4,6 +4,7 @@
 
 #include <torch/torch.h>
 
+#include "core/masked_tokens.h"
 #include "core/vit.h"
 
 namespace beit {
@@ -36,21 +37,28 @@ class MaskedImageModelImpl : public ViTImpl {
  public:
   explicit MaskedImageModelImpl(const MimOptions& options);
 
-  /// Images [B, C, height, width] and mask, bool [B, N] of their patches, to logits at the masked patches. Of what
-  /// nothing else reads nothing is computed: the last block of each branch has no other tokens.
-  MimLogits forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const StepPart& part = {});
+  /// Images [B, C, height, width], of whose patches some are masked, to logits at these. Of what nothing else reads
+  /// nothing is computed: the last block of each branch has no other tokens.
+  MimLogits forward(const torch::Tensor& images_BCHW, const MaskedTokens& masked, const StepPart& part = {});
+  MimLogits forward(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const StepPart& part = {}) {
+    return forward(images_BCHW, masked_tokens(mask_BN, images_BCHW.device()), part);
+  }
 
   /// The losses against the tokenizer's codes at the masked patches, int64 [M]; on the CPU logits are never held all at
   /// once (core/linear_cross_entropy.h).
-  MimLoss loss(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const torch::Tensor& targets_M,
+  MimLoss loss(const torch::Tensor& images_BCHW, const MaskedTokens& masked, const torch::Tensor& targets_M,
                const StepPart& part = {});
+  MimLoss loss(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const torch::Tensor& targets_M,
+               const StepPart& part = {}) {
+    return loss(images_BCHW, masked_tokens(mask_BN, images_BCHW.device()), targets_M, part);
+  }
 
  private:
   /// What the heads read: masked patches after the final norm, [M, D], of both branches.
-  struct Masked {
+  struct Features {
     torch::Tensor main_MD, cls_pt_MD;  ///< the latter undefined without the CLS branch
   };
-  Masked masked(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN, const StepPart& part);
+  Features features(const torch::Tensor& images_BCHW, const MaskedTokens& masked, const StepPart& part);
   const torch::nn::Linear& cls_pt_head() const { return mim_.shared_head ? lm_head_ : cls_pt_lm_head_; }
 
   MimOptions mim_;

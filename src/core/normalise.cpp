@@ -1,10 +1,12 @@
 #include "core/normalise.h"
 
+#include "core/send.h"
+
 namespace beit {
 namespace {
 
 torch::Tensor channels(const std::array<float, 3>& values, const torch::Device& device) {
-  return torch::tensor(at::ArrayRef<float>(values)).to(device).view({1, 3, 1, 1});
+  return send(torch::tensor(at::ArrayRef<float>(values)), device).view({1, 3, 1, 1});
 }
 
 }  // namespace

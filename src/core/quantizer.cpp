@@ -68,7 +68,9 @@ Quantized QuantizerImpl::forward(const torch::Tensor& features_BND, const StepPa
     if (is_training() && needs_start()) start_from(z_BND.detach(), part);
     codes_KD = (is_training() && staged_start_KD_.defined() ? staged_start_KD_ : weight_KD_).to(z_BND.dtype());
     ids_M = nearest_codes(z_MD, codes_KD);
-    const auto counts_K = torch::bincount(ids_M, {}, options_.codes);
+    // Not bincount(), which waits for a GPU.
+    const auto counts_K =
+        torch::zeros({options_.codes}, ids_M.options()).scatter_add_(0, ids_M, torch::ones_like(ids_M));
     if (is_training()) {
       if (options_.revive_threshold > 0) staged_rows_.add(z_BND.detach(), part);
       const auto sums_KD = sum_by_code(z_MD, ids_M, options_.codes);
@@ -83,7 +85,15 @@ Quantized QuantizerImpl::forward(const torch::Tensor& features_BND, const StepPa
           options_.beta * torch::mse_loss(z_BND, q_BND)};
 }
 
-bool QuantizerImpl::needs_start() const { return !staged_start_KD_.defined() && initted_1_.item<double>() == 0.0; }
+bool QuantizerImpl::needs_start() const {
+  if (staged_start_KD_.defined()) return false;
+  // Looked at once for each of its versions: on a GPU that is to wait for it.
+  if (seen_version_ != initted_1_._version()) {
+    seen_version_ = initted_1_._version();
+    started_ = initted_1_.item<double>() != 0.0;
+  }
+  return !started_;
+}
 
 void QuantizerImpl::stage_start(const torch::Tensor& features_BND, const StepPart& part) {
   const FullPrecision full_precision;

@@ -108,6 +108,8 @@ class QuantizerImpl : public torch::nn::Module {
   torch::Tensor staged_start_KD_, staged_start_counts_K_;  // k-means' codes, until the first update()
   torch::Tensor recent_counts_K_;                          // since the last search for dead codes
   int64_t updates_since_search_ = 0;
+  mutable int64_t seen_version_ = -1;  // of initted_1_, when it was looked at
+  mutable bool started_ = false;       // what it said
 };
 TORCH_MODULE(Quantizer);
 

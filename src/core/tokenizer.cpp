@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "core/full_precision.h"
-#include "core/masked_tokens.h"
 
 namespace beit {
 namespace {
@@ -87,9 +86,8 @@ torch::Tensor TokenizerImpl::codes(const torch::Tensor& images_BCHW, const torch
   return quantize_->forward(vectors(images_BCHW, {}, tokens_BQ)).ids_BN;
 }
 
-torch::Tensor TokenizerImpl::masked_codes(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN) {
-  const MaskedTokens asked = masked_tokens(mask_BN);
-  return asked.masked(codes(images_BCHW, asked.tokens_BQ));
+torch::Tensor TokenizerImpl::masked_codes(const torch::Tensor& images_BCHW, const MaskedTokens& masked) {
+  return masked.masked(codes(images_BCHW, masked.tokens_BQ));
 }
 
 torch::Tensor TokenizerImpl::decode(const torch::Tensor& codes_BNC, const std::optional<Grid>& grid) {

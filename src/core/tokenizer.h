@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/masked_tokens.h"
 #include "core/normalise.h"
 #include "core/quantizer.h"
 #include "core/vit.h"
@@ -45,9 +46,11 @@ class TokenizerImpl : public torch::nn::Module {
   /// [B, Q].
   torch::Tensor codes(const torch::Tensor& images_BCHW, const torch::Tensor& tokens_BQ = {});
 
-  /// The visual tokens of the patches that `mask_BN` (bool) names, int64 [M], image by image: what masked image
-  /// modelling foretells.
-  torch::Tensor masked_codes(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN);
+  /// The visual tokens of masked patches, int64 [M], image by image: what masked image modelling foretells.
+  torch::Tensor masked_codes(const torch::Tensor& images_BCHW, const MaskedTokens& masked);
+  torch::Tensor masked_codes(const torch::Tensor& images_BCHW, const torch::Tensor& mask_BN) {
+    return masked_codes(images_BCHW, masked_tokens(mask_BN, images_BCHW.device()));
+  }
 
   /// Code vectors [B, N, C] to predicted teacher features [B, N, F]. `grid`: of the images, where not the tokenizer's
   /// own.

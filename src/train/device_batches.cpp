@@ -40,7 +40,9 @@ std::optional<Batch> DeviceBatches::next() {
   if (!batch) return std::nullopt;
   const c10::Stream computing = copies_->guard.getStream(device_);
   copies_->arrived.block(computing);
-  for (const auto& view : batch->views) view.record_stream(computing);  // its memory is not another's before
+  for (const auto& view : batch->views) {
+    if (!view.is_cpu()) view.record_stream(computing);  // its memory is not another's before
+  }
   send_next();
   return batch;
 }
@@ -49,7 +51,9 @@ void DeviceBatches::send_next() try {
   copies_->batch = loader_.next();
   if (!copies_->batch) return;
   const c10::StreamGuard on_stream(copies_->stream);
-  for (auto& view : copies_->batch->views) view = view.to(torch::TensorOptions(device_), /*non_blocking=*/true);
+  for (auto& view : copies_->batch->views) {
+    if (view.scalar_type() != torch::kBool) view = view.to(torch::TensorOptions(device_), /*non_blocking=*/true);
+  }
   copies_->arrived.record(copies_->stream);
 } catch (...) {
   copies_->batch.reset();

@@ -11,8 +11,9 @@
 namespace beit {
 
 /// On a GPU the views of the next batch are on their way, on a stream of their own and from pinned memory where the
-/// loader has it, when a batch is handed out; indices and labels stay on the CPU. On the CPU, the loader's batches as
-/// they are. Used by one thread; the loader must outlive it.
+/// loader has it, when a batch is handed out; indices and labels stay on the CPU, and so do views of bool (masks,
+/// flags), which say what is to be computed: to read them on a GPU is to wait for it. On the CPU, the loader's batches
+/// as they are. Used by one thread; the loader must outlive it.
 class DeviceBatches {
  public:
   DeviceBatches(Loader& loader, const torch::Device& device);

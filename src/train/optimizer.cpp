@@ -86,7 +86,7 @@ AdamW::AdamW(const torch::nn::Module& model, const AdamWOptions& options, Distri
 void AdamW::step(double lr, double grad_scale) {
   torch::NoGradGuard no_grad;
   step_.add_(1);
-  const auto steps_taken = step_.item<double>();
+  const auto steps_taken = static_cast<double>(++taken_);
   const double unbiased1 = 1 - std::pow(options_.beta1, steps_taken),
                unbiased2 = 1 - std::pow(options_.beta2, steps_taken);
   std::vector<Move> moves;  // of all groups: threads part and meet once
@@ -177,10 +177,9 @@ std::vector<torch::Tensor> AdamW::grads() const {
   return grads;
 }
 
-double AdamW::grad_norm() const {
+torch::Tensor AdamW::grad_norm() const {
   const auto all = grads();
-  if (all.empty()) return 0.0;
-  if (!std::ranges::all_of(all, in_vectors)) return torch::stack(at::_foreach_norm(all)).norm().item<double>();
+  if (!std::ranges::all_of(all, in_vectors)) return torch::stack(at::_foreach_norm(all)).norm().to(torch::kFloat64);
   std::vector<std::span<const float>> chunks;
   for (const auto& grad : all) {
     for_each_chunk(grad.numel(), [&](int64_t first, int64_t count) {
@@ -192,7 +191,7 @@ double AdamW::grad_norm() const {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
       sums[i] = kernels().sum_squares(chunks[i].data(), static_cast<int64_t>(chunks[i].size()));
   });
-  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
+  return torch::full({}, std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0)), torch::kFloat64);
 }
 
 std::map<std::string, torch::Tensor> AdamW::own_state() const {
@@ -235,6 +234,7 @@ void AdamW::set_state(const std::map<std::string, torch::Tensor>& state) {
             found == state.end() ? "none" : fmt::format("[{}]", fmt::join(found->second.sizes(), ", ")));
     mine.copy_(found->second);
   }
+  taken_ = step_.item<int64_t>();
 }
 
 }  // namespace beit

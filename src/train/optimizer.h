@@ -50,8 +50,9 @@ class AdamW {
 
   /// Of the parameters that have one.
   std::vector<torch::Tensor> grads() const;
-  /// Norm of all gradients together; the same to the bit with any number of threads in float32 on the processor.
-  double grad_norm() const;
+  /// Norm of all gradients together, a float64 scalar on their device, which is not waited for; the same to the bit
+  /// with any number of threads in float32 on the processor.
+  torch::Tensor grad_norm() const;
 
   /// State by name (`exp_avg.<parameter>`, `exp_avg_sq.<parameter>`, `step`), sharing memory with this object where it
   /// is held here; in shards, all of it on the first rank, and on the others what they hold.
@@ -78,7 +79,8 @@ class AdamW {
   AdamWOptions options_;
   Distributed* shards_;  // null: all is here
   std::vector<Group> groups_;
-  torch::Tensor step_;  // float32, steps taken
+  torch::Tensor step_;  // float32, steps taken, where the parameters are
+  int64_t taken_ = 0;   // the same
 };
 
 }  // namespace beit

@@ -30,9 +30,9 @@ Transform pretrain_transform(const ModelOptions& model, const MimChoice& choice,
 }
 
 MimLoss PretrainTask::forward(const Batch& batch, const StepPart& part) {
-  const auto mask_BN = on_device(batch.views[2], device_);
-  const auto codes_M = tokenizer_->masked_codes(on_device(batch.views[1], device_), mask_BN);
-  return model_->loss(on_device(batch.views[0], device_), mask_BN, codes_M, part);
+  const auto masked = masked_tokens(batch.views[2], device_);
+  const auto codes_M = tokenizer_->masked_codes(on_device(batch.views[1], device_), masked);
+  return model_->loss(on_device(batch.views[0], device_), masked, codes_M, part);
 }
 
 StepLoss PretrainTask::loss(const Batch& batch, const StepPart& part) {
@@ -65,11 +65,12 @@ std::vector<Picture> PretrainTask::pictures(const Batch& batch) {
   const torch::NoGradGuard no_grad;
   const int64_t shown = std::min(kShownImages, batch.indices_B.size(0));
   const auto first = [&](size_t view) { return on_device(batch.views[view].narrow(0, 0, shown), device_); };
-  const auto student_BCHW = first(0), mask_BN = first(2);
+  const auto student_BCHW = first(0), mask_BN = batch.views[2].narrow(0, 0, shown);
+  const auto masked = masked_tokens(mask_BN, device_);
   model_->eval();
-  const auto foretold_M = model_->forward(student_BCHW, mask_BN).main_MV.argmax(1);
+  const auto foretold_M = model_->forward(student_BCHW, masked).main_MV.argmax(1);
   model_->train();
-  const auto right_M = foretold_M.eq(tokenizer_->masked_codes(first(1), mask_BN));
+  const auto right_M = foretold_M.eq(tokenizer_->masked_codes(first(1), masked));
   const auto images_BCHW = denormalise(student_BCHW.to(torch::kCPU), kImagenetMean, kImagenetStd);
   return {{"masks", mask_picture(images_BCHW, mask_BN, right_M, model_->grid(student_BCHW))}};
 }

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "core/send.h"
 
 namespace beit {
 void check_divides(const TrainOptions& options, int64_t ranks) {
@@ -39,7 +40,7 @@ std::pair<std::vector<Batch>, std::vector<StepPart>> TrainingStep::cut(const Bat
     Batch piece{.views = {}, .indices_B = part(batch.indices_B), .labels_B = part(batch.labels_B)};
     for (const auto& view : batch.views) piece.views.push_back(part(view));
     batches.push_back(std::move(piece));
-    parts.push_back({.samples = rows * ranks, .samples_B = part(samples_B).to(device_)});
+    parts.push_back({.samples = rows * ranks, .samples_B = send(part(samples_B), device_)});
   }
   return {std::move(batches), std::move(parts)};
 }
@@ -79,8 +80,9 @@ StepFigures TrainingStep::gradients(const std::vector<Batch>& batches, const std
     sums = sums.defined() ? sums + stacked : stacked;
   }
   scale_.unscale(optimizer_.grads());
-  StepFigures result{.grad_norm = optimizer_.grad_norm()};
-  auto means = sums.cpu();
+  // All figures come at once, the one wait for a GPU in a step.
+  auto means = torch::cat({sums, optimizer_.grad_norm().to(sums.device()).view(1)}).cpu();
+  StepFigures result{.grad_norm = means[-1].item<double>()};
   distributed_.sum(means);
   means /= count * static_cast<double>(distributed_.ranks());
   result.loss = means[0].item<double>();

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/fingerprint.h"
 #include "base/log.h"
+#include "core/send.h"
 #include "data/loader.h"
 #include "io/atomic_file.h"
 #include "io/name_map.h"
@@ -133,8 +134,8 @@ torch::Tensor Targets::compute_all(const ModelOptions& model, const Dataset& ima
 torch::Tensor Targets::of(const torch::Tensor& images_BCHW, const torch::Tensor& indices_B,
                           const torch::Tensor& mirrored_B) {
   if (!cache_RNF_.defined()) return compute(images_BCHW);
-  return cache_RNF_.index_select(0, indices_B * 2 + mirrored_B.to(torch::kCPU, torch::kInt64))
-      .to(device_, torch::kFloat32);
+  const auto row_B = indices_B * 2 + mirrored_B.to(torch::kCPU, torch::kInt64);
+  return send(cache_RNF_.index_select(0, row_B), device_).to(torch::kFloat32);
 }
 
 }  // namespace beit

@@ -51,7 +51,8 @@ TEST_CASE("bench: a case that is not there, sizes out of range and options witho
   refused({"larg"}, "bench: expected a case, got 'larg'; they are mim,");
   refused({"small", "--batch", "0"}, "--batch");
   refused({"small", "--steps", "0"}, "--steps");
-  refused({"small", "--codes", "64"}, "expected options of small (batch, precision, steps, threads), got --codes");
+  refused({"small", "--codes", "64"},
+          "expected options of small (batch, precision, steps, device, threads), got --codes");
   refused({"tokenize", "--image-size", "100"}, "100");
   refused({"open"}, "set --weights FILE");
   refused({"open", "--weights", "/none"}, "/none");

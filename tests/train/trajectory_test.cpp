@@ -88,7 +88,7 @@ TEST_CASE("trajectory: two hundred steps of pre-training follow PyTorch's loss c
     const auto loss = mim->loss(images_BCHW, mask_BN, file.at("in.codes")[step].index({mask_BN}));
     optimizer.zero_grad();
     loss.total.backward();
-    const double norm = optimizer.grad_norm(), factor = std::min(1.0, 3.0 / (norm + 1e-6));
+    const double norm = optimizer.grad_norm().item<double>(), factor = std::min(1.0, 3.0 / (norm + 1e-6));
     clipped += factor < 1 ? 1 : 0;
     optimizer.step(lr.at(step), factor);
     main.push_back(loss.main.item<double>());
