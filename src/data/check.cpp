@@ -4,8 +4,8 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "data/for_each.h"
 #include "data/image.h"
-#include "data/parallel.h"
 
 namespace beit {
 

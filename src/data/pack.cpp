@@ -13,9 +13,9 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "base/stopped.h"
+#include "data/for_each.h"
 #include "data/image.h"
 #include "data/image_path.h"
-#include "data/parallel.h"
 #include "data/shard_index.h"
 
 namespace beit {

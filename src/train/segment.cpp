@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "core/normalise.h"
 #include "core/window_scores.h"
-#include "data/parallel.h"
+#include "data/for_each.h"
 #include "train/evaluation.h"
 #include "viz/label_picture.h"
 

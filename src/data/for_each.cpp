@@ -1,4 +1,4 @@
-#include "data/parallel.h"
+#include "data/for_each.h"
 
 #include <algorithm>
 #include <exception>
