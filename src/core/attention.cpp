@@ -87,11 +87,6 @@ void require_fit(const std::vector<torch::Tensor>& qkv, int64_t heads, const tor
 
 }  // namespace
 
-torch::Tensor attend(const torch::Tensor& q_BQD, const torch::Tensor& k_BTD, const torch::Tensor& v_BTD, int64_t heads,
-                     const torch::Tensor& bias_HTT, const torch::Tensor& tokens_BQ) {
-  return attend({q_BQD, k_BTD, v_BTD}, heads, bias_HTT, tokens_BQ);
-}
-
 torch::Tensor attend(torch::TensorList qkv, int64_t heads, const torch::Tensor& bias_HTT,
                      const torch::Tensor& tokens_BQ) {
   const auto parts = split_qkv(qkv);

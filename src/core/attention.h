@@ -12,14 +12,10 @@
 namespace beit {
 
 /// softmax(q k^T / sqrt(d) + bias) v, heads side by side in the last dimension (D = H d).
-/// q: [B, Q, D]; k, v: [B, T, D], views with contiguous last dimension (parts of one tensor) serve as they are; bias:
-/// [H, T, T] or undefined. tokens: int64 [B, Q], which of the T tokens each query is (its row of the bias); undefined:
-/// Q is T, all in order. Gradients flow to q, k, v and bias. Returns [B, Q, D].
-torch::Tensor attend(const torch::Tensor& q_BQD, const torch::Tensor& k_BTD, const torch::Tensor& v_BTD, int64_t heads,
-                     const torch::Tensor& bias_HTT = {}, const torch::Tensor& tokens_BQ = {});
-
-/// The same of q, k and v that lie side by side in the last dimension of one tensor [B, T, 3D], or of two, [B, Q, D]
-/// and [B, T, 2D]: the gradient of each is then written in one piece.
+/// qkv: q [B, Q, D], k and v [B, T, D]; or side by side in the last dimension of one tensor [B, T, 3D], or of two,
+/// [B, Q, D] and [B, T, 2D]: the gradient of each tensor is written in one piece. Views with contiguous last dimension
+/// serve as they are. bias: [H, T, T] or undefined. tokens: int64 [B, Q], which of the T tokens each query is (its row
+/// of the bias); undefined: Q is T, all in order. Gradients flow to q, k, v and bias. Returns [B, Q, D].
 torch::Tensor attend(torch::TensorList qkv, int64_t heads, const torch::Tensor& bias_HTT = {},
                      const torch::Tensor& tokens_BQ = {});
 

@@ -21,7 +21,7 @@ struct Inputs {
   torch::Tensor q, k, v, bias, tokens;
 
   std::vector<torch::Tensor*> differentiable() { return {&q, &k, &v, &bias}; }
-  torch::Tensor attended() const { return attend(q, k, v, kHeads, bias, tokens); }
+  torch::Tensor attended() const { return attend({q, k, v}, kHeads, bias, tokens); }
 };
 
 /// Two images; fewer queries than tokens are some of them, in no order.
@@ -135,11 +135,11 @@ TEST_CASE("attend: q, k and v of one tensor or two, as views or whole, in any la
   const auto pair = [](const Inputs& x) { return attend({x.q, torch::cat({x.k, x.v}, 2)}, kHeads, x.bias); };
   const auto views = [](const Inputs& x) {
     const auto parts = torch::cat({x.v, x.q, x.k}, 2).chunk(3, 2);
-    return attend(parts[1], parts[2], parts[0], kHeads, x.bias);
+    return attend({parts[1], parts[2], parts[0]}, kHeads, x.bias);
   };
   const auto strided = [](const Inputs& x) {
     const auto other = [](const torch::Tensor& y) { return y.permute({2, 0, 1}).contiguous().permute({1, 2, 0}); };
-    return attend(other(x.q), other(x.k), other(x.v), kHeads, x.bias.transpose(1, 2).contiguous().transpose(1, 2));
+    return attend({other(x.q), other(x.k), other(x.v)}, kHeads, x.bias.transpose(1, 2).contiguous().transpose(1, 2));
   };
   for (const auto& found :
        {with_gradients(in, packed), with_gradients(in, pair), with_gradients(in, views), with_gradients(in, strided)})

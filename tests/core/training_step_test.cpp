@@ -173,7 +173,7 @@ TEST_CASE("autocast: attention adds a trained bias in float32") {
   const auto v_BHTd = v_BTD.to(torch::kFloat32).unflatten(2, {2, 4}).transpose(1, 2);
   const auto expected = bias_HTT.softmax(-1).matmul(v_BHTd).transpose(1, 2).flatten(2);
   const CpuAutocast autocast(torch::kBFloat16);
-  const auto found = attend(zero_BTD, zero_BTD, v_BTD, 2, bias_HTT);
+  const auto found = attend({zero_BTD, zero_BTD, v_BTD}, 2, bias_HTT);
   CHECK((found.scalar_type() == torch::kBFloat16));
   CHECK(relative_difference(found, expected) < 0.02);
 }
