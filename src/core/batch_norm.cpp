@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "core/first_gradients.h"
 #include "core/full_precision.h"
 
 namespace beit {
@@ -60,9 +61,7 @@ struct Normalise : torch::autograd::Function<Normalise> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& output_gradients) {
-    require(!torch::GradMode::is_enabled(),
-            "batch norm: expected a backward pass without create_graph on several ranks, got one with; use one rank "
-            "for gradients of gradients");
+    refuse_gradients_of_gradients("batch norm", "use one rank");
     const auto ranks = c10::static_intrusive_pointer_cast<HeldRanks>(context->saved_data.at(kRanks).toCapsule());
     const auto saved = context->get_saved_variables();
     const auto &x_BCHW = saved[0], &weight_C = saved[1], &mean_C = saved[2], &inverse_std_C = saved[3],

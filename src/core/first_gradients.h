@@ -17,10 +17,11 @@ inline bool wants_gradient(std::initializer_list<torch::Tensor> tensors) {
 }
 
 /// Error in a backward pass that is itself to be differentiated: for passes that write into memory behind autograd.
-inline void refuse_gradients_of_gradients(std::string_view where) {
+/// `remedy`: where gradients of gradients can be had.
+inline void refuse_gradients_of_gradients(std::string_view where, std::string_view remedy = "compute in float64") {
   require(!torch::GradMode::is_enabled(),
-          "{}: expected a backward pass without create_graph, got one with; compute gradients of gradients in float64",
-          where);
+          "{}: expected a backward pass without create_graph, got one with; {} for gradients of gradients", where,
+          remedy);
 }
 
 }  // namespace beit

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "core/first_gradients.h"
 
 namespace beit {
 namespace {
@@ -81,9 +82,7 @@ struct Recompute : torch::autograd::Function<Recompute> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& output_gradients) {
-    require(!torch::GradMode::is_enabled(),
-            "recompute: expected a backward pass without create_graph, got one with; switch recomputation off for "
-            "gradients of gradients");
+    refuse_gradients_of_gradients("recompute", "switch recomputation off");
     const auto tensors = context->get_saved_variables();
     const auto call = c10::static_intrusive_pointer_cast<Call>(context->saved_data.at(kCall).toCapsule());
     variable_list sources;
