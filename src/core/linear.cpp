@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/parallel.h"
+#include "core/cpu_float32.h"
 #include "core/first_gradients.h"
 #include "core/kernels.h"
 #include "core/tiled_layers.h"
@@ -54,14 +55,12 @@ Tensor shaped_as(const Tensor& rows_MF, const Tensor& x) {
 /// Gradient of product() by its weights.
 Tensor weight_gradient(const Tensor& grad_MF, const Tensor& x_MD) { return at::mm(grad_MF.t(), x_MD); }
 
-bool is_plain(const Tensor& x) { return x.is_cpu() && x.scalar_type() == torch::kFloat32; }
-
 /// Float32 on the CPU, no autocast, and sizes that fit: what the functions here are made for. All else is LibTorch's,
 /// which also says what does not fit.
 bool is_plain(const Tensor& x, const Tensor& weight_FD, const Tensor& bias_F) {
-  return is_plain(x) && x.numel() > 0 && is_plain(weight_FD) && weight_FD.dim() == 2 &&
+  return is_cpu_float32(x) && x.numel() > 0 && is_cpu_float32(weight_FD) && weight_FD.dim() == 2 &&
          weight_FD.size(1) == x.size(-1) &&
-         (!bias_F.defined() || (is_plain(bias_F) && bias_F.sizes() == torch::IntArrayRef({weight_FD.size(0)}))) &&
+         (!bias_F.defined() || (is_cpu_float32(bias_F) && bias_F.sizes() == torch::IntArrayRef({weight_FD.size(0)}))) &&
          !at::autocast::is_autocast_enabled(torch::kCPU);
 }
 

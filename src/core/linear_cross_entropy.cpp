@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "core/cpu_float32.h"
 #include "core/first_gradients.h"
 #include "core/full_precision.h"
 #include "core/kernels.h"
@@ -94,8 +95,6 @@ class Chunked : public torch::autograd::Function<Chunked> {
   }
 };
 
-bool in_vectors(const torch::Tensor& x) { return x.is_cpu() && x.scalar_type() == torch::kFloat32; }
-
 }  // namespace
 
 LinearCrossEntropy linear_cross_entropy(const torch::Tensor& features_MD, const torch::Tensor& weight_VD,
@@ -108,7 +107,7 @@ LinearCrossEntropy linear_cross_entropy(const torch::Tensor& features_MD, const 
           "[{}] and {} [{}]",
           fmt::join(features_MD.sizes(), ", "), fmt::join(weight_VD.sizes(), ", "), fmt::join(bias_V.sizes(), ", "),
           torch::toString(targets_M.scalar_type()), fmt::join(targets_M.sizes(), ", "));
-  if (in_vectors(features_MD) && in_vectors(weight_VD) && in_vectors(bias_V) && targets_M.is_cpu() &&
+  if (is_cpu_float32(features_MD) && is_cpu_float32(weight_VD) && is_cpu_float32(bias_V) && targets_M.is_cpu() &&
       targets_M.numel() > 0 && !at::autocast::is_autocast_enabled(at::kCPU)) {
     const int64_t least = targets_M.min().item<int64_t>(), most = targets_M.max().item<int64_t>();
     require(least >= 0 && most < weight_VD.size(0), "cross-entropy: expected targets in [0, {}), got {} to {}",
