@@ -92,6 +92,8 @@ struct Kernels {
                 int64_t count);
   /// In float32 within each of a few dozen sums.
   double (*sum_squares)(const float* x, int64_t count);
+  /// Whether these loops are in vector instructions: without, LibTorch's matrix products are faster than they are.
+  bool in_vectors;
 };
 
 /// Those of the level that LibTorch itself has chosen: the environment variable ATEN_CPU_CAPABILITY (default, avx2,

@@ -1,12 +1,11 @@
 #include "core/kmeans.h"
 
-#include <ATen/Version.h>
-
 #include <algorithm>
 #include <limits>
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "core/cpu_float32.h"
 #include "core/kernels.h"
 
 namespace beit {
@@ -39,11 +38,10 @@ torch::Tensor nearest_in_vectors(const torch::Tensor& z_MD, const torch::Tensor&
   return ids_M;
 }
 
-/// Without wide vectors LibTorch's products are faster.
+/// Without vectors LibTorch's products are faster.
 bool in_vectors(const torch::Tensor& z_MD, const torch::Tensor& codes_KD) {
-  static const bool wide = at::get_cpu_capability() != "DEFAULT";
-  return wide && z_MD.is_cpu() && codes_KD.is_cpu() && z_MD.scalar_type() == torch::kFloat32 &&
-         codes_KD.scalar_type() == torch::kFloat32 && codes_KD.size(0) <= kNearestMostCodes;
+  return kernels().in_vectors && is_cpu_float32(z_MD) && is_cpu_float32(codes_KD) &&
+         codes_KD.size(0) <= kNearestMostCodes;
 }
 
 }  // namespace

@@ -1,3 +1,5 @@
+#include <ATen/cpu/vec/vec.h>
+
 #include "core/kernels.h"
 #include "core/kernels/adamw.h"
 #include "core/kernels/attention.h"
@@ -23,6 +25,7 @@ const Kernels table{
     .cross_entropy = cross_entropy,
     .adamw = adamw,
     .sum_squares = sum_squares,
+    .in_vectors = at::vec::is_vec_specialized_for_v<float>,
 };
 
 }  // namespace beit::CPU_CAPABILITY
