@@ -3,6 +3,7 @@
 
 #include <ATen/autocast_mode.h>
 
+#include "core/cpu_float32.h"
 #include "core/first_gradients.h"
 #include "core/tiled_layers.h"
 #include "core/tiles.h"
@@ -247,7 +248,7 @@ struct Scaled {
 };
 
 bool is_plain(const Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == torch::kFloat32 && x.numel() > 0 &&
+  return is_cpu_float32(x) && x.numel() > 0 &&
          !at::autocast::is_autocast_enabled(torch::kCPU);
 }
 

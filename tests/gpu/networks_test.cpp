@@ -19,7 +19,7 @@ std::vector<torch::Tensor> attention_of(std::vector<torch::Tensor> qkv, torch::T
   for (auto& x : qkv) x = x.to(device, type).detach().requires_grad_();
   bias_HTT = bias_HTT.to(device).detach().requires_grad_();
   const auto rows_BQ = tokens_BQ.defined() ? tokens_BQ.to(device) : tokens_BQ;
-  const auto y_BQD = attend(qkv[0], qkv[1], qkv[2], heads, bias_HTT, rows_BQ);
+  const auto y_BQD = attend(qkv, heads, bias_HTT, rows_BQ);
   y_BQD.to(torch::kFloat32).square().sum().backward();
   std::vector<torch::Tensor> found{y_BQD, qkv[0].grad(), qkv[1].grad(), qkv[2].grad(), bias_HTT.grad()};
   for (auto& x : found) x = x.detach().to(torch::kCPU, torch::kFloat32);
