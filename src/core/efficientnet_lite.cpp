@@ -1,8 +1,14 @@
 #include "core/efficientnet_lite.h"
 
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <algorithm>
 #include <array>
+#include <span>
 
 #include "base/error.h"
+#include "base/parallel.h"
+#include "core/full_precision.h"
 
 namespace beit {
 namespace {
@@ -11,8 +17,22 @@ constexpr std::string_view kWhat = "efficientnet-lite teacher";
 constexpr double kNormEps = 1e-3;
 constexpr std::array<int64_t, 7> kStageKernels{3, 3, 5, 3, 5, 5, 3}, kStageStrides{1, 2, 2, 2, 1, 2, 1};
 constexpr size_t kLastStridedStage = 5;
-/// So many pixels at a time: larger parts took up to a tenth longer for a picture on two cores, smaller ones too.
-constexpr int64_t kPixelsAtOnce = 16 * 128 * 128;
+/// So many pixels at a time on a thread: what a layer gives stays in the cache until the next one reads it.
+constexpr int64_t kPixelsAtOnce = 4 * 128 * 128;
+
+/// Whether oneDNN computes the convolutions, each with its activation and from weights laid out ahead.
+bool has_onednn() {
+#if defined(__x86_64__)
+  return at::hasMKLDNN() && at::globalContext().userEnabledMkldnn();
+#else
+  return false;
+#endif
+}
+
+template <class Signature>
+auto onednn_op(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
 
 }  // namespace
 
@@ -58,12 +78,14 @@ class EfficientNetLite::Reader {
     const auto bias = norm_tensor(".bias") - norm_tensor(".running_mean") * scale;
     auto folded = weight * scale.view({-1, 1, 1, 1});
     if (shape.stride == 2) folded = torch::constant_pad_nd(folded, {1, 0, 1, 0});
-    return {.weight = folded.to(torch::kFloat32).contiguous(torch::MemoryFormat::ChannelsLast),
-            .bias = bias.to(torch::kFloat32),
-            .kernel = shape.kernel,
-            .stride = shape.stride,
-            .groups = shape.depthwise ? shape.in : 1,
-            .relu6 = shape.relu6};
+    Convolution convolution{.weight = folded.to(torch::kFloat32).contiguous(torch::MemoryFormat::ChannelsLast),
+                            .bias = bias.to(torch::kFloat32),
+                            .kernel = shape.kernel,
+                            .stride = shape.stride,
+                            .groups = shape.depthwise ? shape.in : 1,
+                            .relu6 = shape.relu6};
+    if (has_onednn()) convolution.lay_out();
+    return convolution;
   }
 
   void finish() const {
@@ -120,13 +142,33 @@ EfficientNetLite::EfficientNetLite(const NamedTensors& file) {
   reader.finish();
 }
 
-torch::Tensor EfficientNetLite::Convolution::operator()(const torch::Tensor& x_BCHW) const {
+std::array<int64_t, 2> EfficientNetLite::Convolution::padding(int64_t height, int64_t width) const {
   // TensorFlow pads with total = max((ceil(n / stride) - 1) stride + kernel - n, 0), the smaller half in front. At
   // stride 2 the kernel has a row and a column of zeros in front (see Reader), which takes up one more in front: so
   // the same padding on both sides serves even and odd sizes, where padding one side alone would copy the map.
-  const auto padding = [&](int64_t n) { return stride == 1 ? kernel / 2 : (kernel - 1) / 2 + n % 2; };
-  auto y_BCHW =
-      torch::conv2d(x_BCHW, weight, bias, stride, {padding(x_BCHW.size(2)), padding(x_BCHW.size(3))}, 1, groups);
+  const auto side = [&](int64_t n) { return stride == 1 ? kernel / 2 : (kernel - 1) / 2 + n % 2; };
+  return {side(height), side(width)};
+}
+
+void EfficientNetLite::Convolution::lay_out() {
+  using Signature = torch::Tensor(const torch::Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t,
+                                  at::OptionalIntArrayRef);
+  static const auto op = onednn_op<Signature>("mkldnn::_reorder_convolution_weight");
+  weight = op.call(weight, padding(0, 0), {stride, stride}, {1, 1}, groups, std::nullopt);
+}
+
+torch::Tensor EfficientNetLite::Convolution::operator()(const torch::Tensor& x_BCHW) const {
+  const auto pads = padding(x_BCHW.size(2), x_BCHW.size(3));
+  if (weight.is_mkldnn()) {
+    using Scalars = c10::List<std::optional<at::Scalar>>;
+    using Signature = torch::Tensor(const torch::Tensor&, const torch::Tensor&, const std::optional<torch::Tensor>&,
+                                    at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t, c10::string_view,
+                                    Scalars, std::optional<c10::string_view>);
+    static const auto op = onednn_op<Signature>("mkldnn::_convolution_pointwise");
+    return op.call(x_BCHW, weight, bias, pads, {stride, stride}, {1, 1}, groups, relu6 ? "hardtanh" : "none",
+                   relu6 ? Scalars({0.0, 6.0}) : Scalars(), "");
+  }
+  auto y_BCHW = torch::conv2d(x_BCHW, weight, bias, stride, pads, 1, groups);
   return relu6 ? y_BCHW.clamp_(0, 6) : y_BCHW;
 }
 
@@ -151,12 +193,26 @@ torch::Tensor EfficientNetLite::in_parts(const torch::Tensor& images_BCHW, const
               images_BCHW.scalar_type() == torch::kFloat32,
           "{}: expected float32 images [B, 3, H, W] in [0, 1], got {} [{}]; scale bytes by 1/255", kWhat,
           torch::toString(images_BCHW.scalar_type()), fmt::join(images_BCHW.sizes(), ", "));
-  torch::NoGradGuard no_grad;
+  const torch::NoGradGuard no_grad;
   if (!images_BCHW.is_cpu()) return network(images_BCHW);
-  std::vector<torch::Tensor> parts;
+  const FullPrecision full_precision;
   const int64_t images = std::max<int64_t>(1, kPixelsAtOnce / (images_BCHW.size(2) * images_BCHW.size(3)));
-  for (const auto& part : images_BCHW.split(images)) parts.push_back(network(part));
-  return parts.size() == 1 ? parts[0] : torch::cat(parts);
+  auto parts = images_BCHW.split(images);
+  const auto compute = [&](int64_t begin, int64_t end) {
+    const torch::NoGradGuard no_grad_here;  // both guards are a thread's own
+    const FullPrecision full_precision_here;
+    for (auto& part : std::span(parts).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)))
+      part = network(part);
+  };
+  // A part is one thread's, which saves the threads from waiting for each other in every layer; with fewer parts than
+  // threads a layer is shared out among all.
+  const auto count = static_cast<int64_t>(parts.size());
+  if (count < at::get_num_threads()) {
+    compute(0, count);
+  } else {
+    parallel_for(0, count, 1, compute);
+  }
+  return count == 1 ? parts[0] : torch::cat(parts);
 }
 
 torch::Tensor EfficientNetLite::map(const torch::Tensor& images_BCHW) const {
@@ -172,7 +228,9 @@ torch::Tensor EfficientNetLite::logits(const torch::Tensor& images_BCHW) const {
 
 void EfficientNetLite::to(const torch::Device& device) {
   const auto move = [&](torch::Tensor& tensor) {
-    if (tensor.defined()) tensor = tensor.to(device);
+    if (!tensor.defined() || tensor.device() == device) return;
+    if (tensor.is_mkldnn()) tensor = tensor.to_dense().contiguous(torch::MemoryFormat::ChannelsLast);
+    tensor = tensor.to(device);
   };
   const auto move_convolution = [&](Convolution& convolution) {
     move(convolution.weight);

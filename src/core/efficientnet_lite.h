@@ -5,6 +5,7 @@
 
 #include <torch/torch.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,9 @@ namespace beit {
 /// all: seven stages with kernels 3 3 5 3 5 5 3 and strides 1 2 2 2 1 2 1 after a stem of stride 2, TensorFlow's "same"
 /// padding, batch normalisation with eps 1e-3.
 ///
-/// Normalisation is folded into the convolutions' weights (in double precision) and these are kept channels last.
-/// Not thread-safe with to().
+/// Normalisation is folded into the convolutions' weights (in double precision). On the CPU these are kept as oneDNN
+/// reads them, a few images at a time are one thread's, and all is in float32 under autocast too; elsewhere weights are
+/// kept channels last. Not thread-safe with to().
 class EfficientNetLite {
  public:
   /// Names in files: _conv_stem, _bn0, _blocks.N.{_expand_conv,_bn0,_depthwise_conv,_bn1,_project_conv,_bn2},
@@ -42,6 +44,10 @@ class EfficientNetLite {
     torch::Tensor weight, bias;
     int64_t kernel = 1, stride = 1, groups = 1;
     bool relu6 = true;
+    /// Of each side, [height, width]
+    std::array<int64_t, 2> padding(int64_t height, int64_t width) const;
+    /// Makes the weights oneDNN's.
+    void lay_out();
     torch::Tensor operator()(const torch::Tensor& x_BCHW) const;
   };
   struct Block {

@@ -4,12 +4,12 @@
 
 #include <filesystem>
 #include <span>
+#include <utility>
 
 #include "base/error.h"
 #include "base/fingerprint.h"
 #include "base/log.h"
 #include "core/send.h"
-#include "data/loader.h"
 #include "io/atomic_file.h"
 #include "io/name_map.h"
 #include "io/weights.h"
@@ -88,41 +88,54 @@ Targets::Targets(const TeacherChoice& choice, const ModelOptions& model, const D
     return;
   }
   if (!key.empty()) require_writable(choice.teacher_cache);
+  LoaderOptions loading = evaluation_loading(data, kBatch, OnDamage::kSkip);
+  if (teacher_->standardised()) loading.order.shuffle = Shuffle::kFull;
+  Loader loader(images, evaluation_transform(model), loading);
+  std::vector<torch::Tensor> first_BNF;
   if (teacher_->standardised()) {
-    LoaderOptions loading = evaluation_loading(data, kBatch, OnDamage::kSkip);
-    loading.order.shuffle = Shuffle::kFull;
-    Loader loader(images, evaluation_transform(model), loading);
     loader.start(/*epoch=*/0);
     ChannelMoments moments(width_);
     for (int64_t seen = 0; seen < std::min(images.size(), kStatisticsImages); seen += kBatch) {
       const auto batch = loader.next();
       if (!batch) break;
-      moments.add(teacher_->target(batch->views[0].to(device_)));
+      const auto target_BNF = teacher_->target(batch->views[0].to(device_));
+      moments.add(target_BNF);
+      if (!key.empty()) first_BNF.push_back(target_BNF.to(torch::kCPU));
     }
     statistics_ = moments.statistics();
   }
   if (key.empty()) return;
-  cache_RNF_ = compute_all(model, images, data);
+  cache_RNF_ = compute_all(loader, images.size(), grid_of(model).patches(), first_BNF);
   write_safetensors(choice.teacher_cache, {{kFeatures, cache_RNF_}}, {{"format", "beit"}, {"made_for", key}});
+}
+
+torch::Tensor Targets::standardised(const torch::Tensor& target_BNF) const {
+  return statistics_ ? statistics_->standardise(target_BNF) : target_BNF;
 }
 
 torch::Tensor Targets::compute(const torch::Tensor& images_BCHW) {
   const torch::NoGradGuard no_grad;
-  const auto target_BNF = teacher_->target(images_BCHW);
-  return statistics_ ? statistics_->standardise(target_BNF) : target_BNF;
+  return standardised(teacher_->target(images_BCHW));
 }
 
-torch::Tensor Targets::compute_all(const ModelOptions& model, const Dataset& images, const DataOptions& data) {
-  auto all_RNF = torch::zeros({2 * images.size(), grid_of(model).patches(), width_}, torch::kFloat16);
-  Loader loader(images, evaluation_transform(model), evaluation_loading(data, kBatch, OnDamage::kSkip));
+torch::Tensor Targets::compute_all(Loader& loader, int64_t images, int64_t patches,
+                                   std::vector<torch::Tensor>& first_BNF) {
+  auto all_RNF = torch::zeros({2 * images, patches, width_}, torch::kFloat16);
+  const auto write = [&](const torch::Tensor& row_B, const torch::Tensor& target_BNF) {
+    all_RNF.index_copy_(0, row_B, target_BNF.to(torch::kCPU, torch::kFloat16));
+  };
   loader.start(/*epoch=*/0);
-  Progress progress(0, images.size(), 1, log().should_log(spdlog::level::info));
+  Progress progress(0, images, 1, log().should_log(spdlog::level::info));
   int64_t done = 0;
-  while (const auto batch = loader.next()) {
+  for (size_t i = 0; const auto batch = loader.next(); ++i) {
     const auto images_BCHW = batch->views[0].to(device_);
     const auto row_B = batch->indices_B * 2;
-    all_RNF.index_copy_(0, row_B, compute(images_BCHW).to(torch::kCPU, torch::kFloat16));
-    all_RNF.index_copy_(0, row_B + 1, compute(images_BCHW.flip(-1)).to(torch::kCPU, torch::kFloat16));
+    if (i < first_BNF.size()) {
+      write(row_B, standardised(std::exchange(first_BNF[i], {}).to(device_)));
+    } else {
+      write(row_B, compute(images_BCHW));
+    }
+    write(row_B + 1, compute(images_BCHW.flip(-1)));
     progress.show(done += row_B.size(0), "the teacher's features");
   }
   progress.clear();

@@ -6,11 +6,13 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "base/config.h"
 #include "core/channel_statistics.h"
 #include "core/teacher.h"
 #include "data/dataset.h"
+#include "data/loader.h"
 
 namespace beit {
 
@@ -43,7 +45,9 @@ class Targets {
  private:
   /// The teacher's features, standardised where it asks for it.
   torch::Tensor compute(const torch::Tensor& images_BCHW);
-  torch::Tensor compute_all(const ModelOptions& model, const Dataset& images, const DataOptions& data);
+  torch::Tensor standardised(const torch::Tensor& target_BNF) const;
+  /// cache_RNF_. first_BNF: the teacher's features of the loader's first batches, on the CPU; it lets go of each.
+  torch::Tensor compute_all(Loader& loader, int64_t images, int64_t patches, std::vector<torch::Tensor>& first_BNF);
 
   std::shared_ptr<Teacher> teacher_;
   torch::Device device_;
