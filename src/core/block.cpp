@@ -26,8 +26,9 @@ MlpImpl::MlpImpl(int64_t width, int64_t hidden)
     : fc1(register_module("fc1", torch::nn::Linear(width, hidden))),
       fc2(register_module("fc2", torch::nn::Linear(hidden, width))) {}
 
-torch::Tensor MlpImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor& scale_D) {
-  if (!scale_D.defined()) return gelu_mlp(x_BTD, fc1, fc2);
+torch::Tensor MlpImpl::forward(const torch::Tensor& x_BTD) { return gelu_mlp(x_BTD, fc1, fc2); }
+
+torch::Tensor MlpImpl::scaled(const torch::Tensor& x_BTD, const torch::Tensor& scale_D) {
   return linear(torch::gelu(linear(x_BTD, fc1)), fc2->weight * scale_D.unsqueeze(1), fc2->bias * scale_D);
 }
 
@@ -98,26 +99,25 @@ torch::Tensor BlockImpl::branches(const torch::Tensor& x_BTD, const torch::Tenso
                                   const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ,
                                   const Depth& attn, const Depth& mlp) {
   // On a GPU layer scale is part of the layer before it: a pass over weights costs less than those over activations.
-  const torch::Tensor one;
-  const bool inside = !x_BTD.is_cpu();
-  const auto &inside_1_D = inside ? gamma_1_D_ : one, &inside_2_D = inside ? gamma_2_D_ : one;
-  const auto &outside_1_D = inside ? one : gamma_1_D_, &outside_2_D = inside ? one : gamma_2_D_;
+  const bool inside = !x_BTD.is_cpu() && gamma_1_D_.defined();
+  const auto outside = [&](const torch::Tensor& gamma_D) { return inside ? torch::Tensor() : gamma_D; };
   torch::Tensor y_BQD;
   if (!tokens_BQ.defined() && suits_tiled_attention(x_BTD)) {
     y_BQD = attn.replace(x_BTD, gamma_1_D_, [&](const torch::Tensor& x_STD, const torch::Tensor& scale_D) {
       return attn_->tiled_branch(x_STD, norm1_, scale_D, bias_HTT, other);
     });
   } else {
-    const auto branch_SQD =
-        attn_->forward(norm1_->forward(attn.of(x_BTD)), bias_HTT, other, attn.of(tokens_BQ), inside_1_D);
-    y_BQD = attn.add(tokens_BQ.defined() ? take_tokens(x_BTD, tokens_BQ) : x_BTD, branch_SQD, outside_1_D);
+    const auto branch_SQD = attn_->forward(norm1_->forward(attn.of(x_BTD)), bias_HTT, other, attn.of(tokens_BQ),
+                                           inside ? gamma_1_D_ : torch::Tensor());
+    y_BQD = attn.add(tokens_BQ.defined() ? take_tokens(x_BTD, tokens_BQ) : x_BTD, branch_SQD, outside(gamma_1_D_));
   }
   if (suits_tiled_mlp(y_BQD, mlp_->fc1->weight.size(0))) {
     return mlp.replace(y_BQD, gamma_2_D_, [&](const torch::Tensor& y_SQD, const torch::Tensor& scale_D) {
       return tiled_mlp_branch(y_SQD, norm2_, mlp_->fc1, mlp_->fc2, scale_D);
     });
   }
-  return mlp.add(y_BQD, mlp_->forward(norm2_->forward(mlp.of(y_BQD)), inside_2_D), outside_2_D);
+  const auto normed_SQD = norm2_->forward(mlp.of(y_BQD));
+  return mlp.add(y_BQD, inside ? mlp_->scaled(normed_SQD, gamma_2_D_) : mlp_->forward(normed_SQD), outside(gamma_2_D_));
 }
 
 void BlockImpl::rescale(int64_t number) {

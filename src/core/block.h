@@ -13,8 +13,9 @@ namespace beit {
 class MlpImpl : public torch::nn::Module {
  public:
   MlpImpl(int64_t width, int64_t hidden);
-  /// Where `scale_D` is defined the result is times it.
-  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& scale_D = {});
+  torch::Tensor forward(const torch::Tensor& x_BTD);
+  /// The same times scale_D, which goes into the last layer's weights.
+  torch::Tensor scaled(const torch::Tensor& x_BTD, const torch::Tensor& scale_D);
 
   torch::nn::Linear fc1 = nullptr, fc2 = nullptr;
 };

@@ -248,8 +248,7 @@ struct Scaled {
 };
 
 bool is_plain(const Tensor& x) {
-  return is_cpu_float32(x) && x.numel() > 0 &&
-         !at::autocast::is_autocast_enabled(torch::kCPU);
+  return is_cpu_float32(x) && x.numel() > 0 && !at::autocast::is_autocast_enabled(torch::kCPU);
 }
 
 }  // namespace
