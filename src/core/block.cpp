@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "core/init.h"
 #include "core/linear.h"
 #include "core/masked_tokens.h"
 #include "core/recompute.h"
@@ -121,6 +122,7 @@ torch::Tensor BlockImpl::branches(const torch::Tensor& x_BTD, const torch::Tenso
 }
 
 void BlockImpl::rescale(int64_t number) {
+  if (!gives_initial_values()) return;
   torch::NoGradGuard no_grad;
   const double factor = std::sqrt(2.0 * static_cast<double>(number));
   attn_->proj->weight.div_(factor);

@@ -10,6 +10,7 @@ ClassifierImpl::ClassifierImpl(const ClassifierOptions& options)
       pooling_(options.pooling),
       head_(register_module("head", torch::nn::Linear(options.vit.width, options.classes))) {
   init({});
+  if (!gives_initial_values()) return;
   torch::NoGradGuard no_grad;
   head_->weight.mul_(options.head_scale);
 }

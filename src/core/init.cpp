@@ -1,11 +1,29 @@
 #include "core/init.h"
 
+#include <torch/library.h>
+
 #include <algorithm>
 #include <cmath>
 
 namespace beit {
+namespace {
+
+/// In the place of uniform_() and normal_(), by which LibTorch's layers start.
+at::Tensor& nothing_drawn(at::Tensor& x, double /*from*/, double /*to*/, std::optional<at::Generator> /*generator*/) {
+  return x;
+}
+
+}  // namespace
+
+// DeferredInit is set aside in LibTorch for the initialisation of modules; all other operations pass it by.
+TORCH_LIBRARY_IMPL(_, DeferredInit, library) { library.fallback(torch::CppFunction::makeFallthrough()); }
+TORCH_LIBRARY_IMPL(aten, DeferredInit, library) {
+  library.impl("uniform_", nothing_drawn);
+  library.impl("normal_", nothing_drawn);
+}
 
 void trunc_normal_(const torch::Tensor& tensor, double std, double cut) {
+  if (!gives_initial_values()) return;
   torch::NoGradGuard no_grad;
   // Probability within +-cut. Below 1, where erfinv is infinite and the value the cut: float32 draws the lower end once
   // in 2^24 numbers.
@@ -14,6 +32,7 @@ void trunc_normal_(const torch::Tensor& tensor, double std, double cut) {
 }
 
 void init_linear_layers(torch::nn::Module& module, const InitOptions& options) {
+  if (!gives_initial_values()) return;
   torch::NoGradGuard no_grad;
   // Called by constructors, where the module itself has no shared_ptr yet.
   for (const auto& part : module.modules(/*include_self=*/false)) {

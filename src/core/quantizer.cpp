@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "core/full_precision.h"
+#include "core/init.h"
 #include "core/kmeans.h"
 
 namespace beit {
@@ -36,8 +37,9 @@ QuantizerImpl::QuantizerImpl(const QuantizerOptions& options, Ranks ranks)
   require(options.revive_threshold >= 0 && options.revive_threshold < 1 && options.revive_every >= 1,
           "quantizer: expected revive_threshold in [0, 1) and revive_every of at least 1, got {} and {}",
           options.revive_threshold, options.revive_every);
-  const auto first_KD = options.kmeans_start ? torch::zeros({options.codes, options.width})
-                                             : unit(torch::randn({options.codes, options.width}));
+  const bool drawn = !options.kmeans_start && gives_initial_values();
+  const auto first_KD =
+      drawn ? unit(torch::randn({options.codes, options.width})) : torch::zeros({options.codes, options.width});
   const auto embedding = register_module("embedding", std::make_shared<torch::nn::Module>());
   weight_KD_ = embedding->register_parameter("weight", first_KD, /*requires_grad=*/false);
   start_counts_K_ =

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "core/attention.h"
+#include "core/init.h"
 #include "core/linear.h"
 #include "core/normalise.h"
 #include "core/regrid.h"
@@ -115,7 +116,7 @@ ClipTeacher::ClipTeacher(const TeacherOptions& options, const Grid& student_grid
   options_.grid = teacher_grid(options.image_size, options_.patch_size, own, student_grid);
   auto& positions = tower.at("positional_embedding");
   positions = resize_positions(positions.to(torch::kFloat32).unsqueeze(0), own, options_.grid).squeeze(0);
-  network_ = ClipVisual(options_);
+  network_ = without_initial_values([&] { return ClipVisual(options_); });
   copy_weights(*network_, tower, kWhat);
   freeze(*network_);
 }

@@ -1,6 +1,7 @@
 #include "core/teacher_dino.h"
 
 #include "base/error.h"
+#include "core/init.h"
 #include "core/linear.h"
 #include "core/normalise.h"
 #include "core/regrid.h"
@@ -128,7 +129,7 @@ DinoTeacher::DinoTeacher(const TeacherOptions& options, const Grid& student_grid
   options_.grid = teacher_grid(options.image_size, options_.patch_size, own, student_grid);
   auto& positions = tower.at("pos_embed");
   positions = resize_positions(positions.to(torch::kFloat32), own, options_.grid, /*antialias=*/options_.registers > 0);
-  network_ = DinoVisual(options_);
+  network_ = without_initial_values([&] { return DinoVisual(options_); });
   copy_weights(*network_, tower, kWhat);
   freeze(*network_);
 }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "core/init.h"
 #include "io/weights.h"
 
 namespace beit {
@@ -26,9 +27,10 @@ NetworkFile open(const std::filesystem::path& path, const LoadOptions& options, 
   return file;
 }
 
-/// The module with the tensors in it, ready for use.
-template <class Holder>
-Holder filled(Holder module, const TensorMap& tensors, const NetworkFile& file) {
+/// The module that `empty` makes of the file, with the tensors in it, ready for use.
+template <class Empty>
+auto filled(const Empty& empty, const TensorMap& tensors, const NetworkFile& file) {
+  auto module = without_initial_values([&] { return empty(file); });
   const LoadReport report = load_state_dict_strict(*module, tensors, file.path);
   module->eval();
   for (const std::string& name : report.non_finite)
@@ -81,6 +83,8 @@ Segmenter empty_segmenter(const NetworkFile& file) {
   return Segmenter(segmenter_options(file.vit, file.segmenter, file.classes));
 }
 
+ViT empty_backbone(const NetworkFile& file) { return ViT(file.vit, file.final_norm); }
+
 std::shared_ptr<torch::nn::Module> empty_network(const NetworkFile& file) {
   switch (file.network) {
     case Network::kTokenizer: return empty_tokenizer(file).ptr();
@@ -89,7 +93,7 @@ std::shared_ptr<torch::nn::Module> empty_network(const NetworkFile& file) {
     case Network::kSegmenter:
       if (file.classes > 0) return empty_segmenter(file).ptr();
       [[fallthrough]];  // heads of another kind: its backbone
-    default: return ViT(file.vit, file.final_norm).ptr();
+    default: return empty_backbone(file).ptr();
   }
 }
 
@@ -148,22 +152,22 @@ SegmenterOptions segmenter_options(const ViTOptions& backbone, const SegmenterCh
 
 LoadedTokenizer load_tokenizer(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kTokenizer);
-  return {filled(empty_tokenizer(file), file.tensors, file), file.model, file.codebook};
+  return {filled(empty_tokenizer, file.tensors, file), file.model, file.codebook};
 }
 
 LoadedMim load_mim(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kPretrained);
-  return {filled(empty_mim(file), file.tensors, file), file.model, file.mim, file.codes};
+  return {filled(empty_mim, file.tensors, file), file.model, file.mim, file.codes};
 }
 
 LoadedClassifier load_classifier(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kClassifier);
-  return {filled(empty_classifier(file), file.tensors, file), file.model, file.classes, file.class_names};
+  return {filled(empty_classifier, file.tensors, file), file.model, file.classes, file.class_names};
 }
 
 LoadedSegmenter load_segmenter(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kSegmenter);
-  return {filled(empty_segmenter(file), file.tensors, file),
+  return {filled(empty_segmenter, file.tensors, file),
           file.model,
           file.segmenter,
           file.classes,
@@ -177,16 +181,19 @@ LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOption
           "{}: expected a network with a backbone, got {}; `beit inspect` shows what a file holds", path.string(),
           readable(file.network));
   if (file.network == Network::kSegmenter) file.assumed.emplace_back(kFreshNorm);
-  LoadedBackbone loaded{filled(ViT(file.vit, file.final_norm), backbone_tensors(file), file), file.model};
+  LoadedBackbone loaded{filled(empty_backbone, backbone_tensors(file), file), file.model};
   if (file.network == Network::kTokenizer) loaded.input = input_form(file.codebook);
   return loaded;
 }
 
 std::shared_ptr<torch::nn::Module> whole_network(const NetworkFile& file) {
-  return filled(empty_network(file), whole_tensors(file), file);
+  return filled(empty_network, whole_tensors(file), file);
 }
 
-LoadReport mismatches(const NetworkFile& file) { return load_state_dict(*empty_network(file), whole_tensors(file)); }
+LoadReport mismatches(const NetworkFile& file) {
+  const auto network = without_initial_values([&] { return empty_network(file); });
+  return load_state_dict(*network, whole_tensors(file));
+}
 
 LoadedBackbone random_backbone(const ModelOptions& model, const MimChoice& choice) {
   LoadedBackbone loaded{.options = model};

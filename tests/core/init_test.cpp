@@ -4,8 +4,11 @@
 #include <cmath>
 #include <regex>
 
+#include "base/error.h"
+#include "core/attentive_probe.h"
 #include "core/classifier.h"
 #include "core/mim.h"
+#include "core/segmenter.h"
 #include "core/tokenizer.h"
 #include "tests/core/golden.h"
 
@@ -142,6 +145,27 @@ TEST_CASE("init: the same seed draws the same network") {
   };
   CHECK(torch::equal(draw(1), draw(1)));
   CHECK(!torch::equal(draw(1), draw(2)));
+}
+
+TEST_CASE("init: networks without initial values draw nothing, and those after them what they always draw") {
+  const ClassifierOptions options{.vit = kWide, .classes = 4};
+  torch::manual_seed(35);
+  const auto expected = state_dict(*Classifier(options));
+  torch::manual_seed(35);
+  without_initial_values(
+      [] { return Tokenizer(TokenizerOptions{.encoder = kWide, .quantizer = {.codes = 64, .kmeans_start = false}}); });
+  without_initial_values([] { return MaskedImageModel(MimOptions{.vit = kWide, .codes = 8, .early_layers = 1}); });
+  without_initial_values([] { return Segmenter(SegmenterOptions{.vit = kWide, .classes = 2, .channels = 8}); });
+  without_initial_values([&] { return Classifier(options); });
+  without_initial_values([&] { return AttentiveProbe(12, 3, 2); });
+  ViTOptions no_blocks = kWide;
+  no_blocks.depth = 0;
+  CHECK_THROWS_AS(without_initial_values([&] { return ViT(no_blocks, FinalNorm::kNone); }), Error);
+  const auto found = state_dict(*Classifier(options));
+  for (const auto& [name, tensor] : expected) {
+    CAPTURE(name);
+    CHECK(torch::equal(found.at(name), tensor));
+  }
 }
 
 }  // namespace

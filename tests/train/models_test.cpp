@@ -122,6 +122,24 @@ TEST_CASE("models: a tokenizer's encoder serves as backbone, with its own standa
   for (const auto& [name, tensor] : tensors) CHECK(torch::equal(tensor, saved.at("encoder." + name)));
 }
 
+TEST_CASE("models: a network that is read draws no initial values") {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "model.safetensors";
+  torch::manual_seed(4);
+  const auto expected = torch::rand({4});
+  const auto draws_after = [&](const auto& load) {
+    torch::manual_seed(4);
+    load();
+    return torch::rand({4});
+  };
+  write_small_tokenizer(path);
+  CHECK(torch::equal(draws_after([&] { load_tokenizer(path); }), expected));
+  CHECK(torch::equal(draws_after([&] { load_backbone(path); }), expected));
+  CHECK(torch::equal(draws_after([&] { mismatches(open_network(path)); }), expected));
+  write_small_segmenter(path);
+  CHECK(torch::equal(draws_after([&] { load_segmenter(path); }), expected));
+}
+
 TEST_CASE("models: random weights are those of a fresh pre-training model, repeated by the generator's seed") {
   torch::manual_seed(3);
   const auto first = state_dict(*random_backbone(kSmallModel, {.early_layers = 1}).model);
