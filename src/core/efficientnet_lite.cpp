@@ -199,8 +199,7 @@ torch::Tensor EfficientNetLite::in_parts(const torch::Tensor& images_BCHW, const
   const int64_t images = std::max<int64_t>(1, kPixelsAtOnce / (images_BCHW.size(2) * images_BCHW.size(3)));
   auto parts = images_BCHW.split(images);
   const auto compute = [&](int64_t begin, int64_t end) {
-    const torch::NoGradGuard no_grad_here;  // both guards are a thread's own
-    const FullPrecision full_precision_here;
+    const torch::NoGradGuard no_grad_here;  // a thread's own; autocast is off on new ones
     for (auto& part : std::span(parts).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)))
       part = network(part);
   };

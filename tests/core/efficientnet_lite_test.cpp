@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "io/pth.h"
+#include "tests/core/autocast.h"
 #include "tests/core/golden.h"
 #include "tests/core/small_teachers.h"
 
@@ -81,6 +82,22 @@ TEST_CASE("efficientnet-lite: folded and in parts it gives what the layers one b
     CHECK_FALSE(found.requires_grad());
     if (width > 1) CHECK(relative_difference(network.logits(images + 0.004), logits) > 1e-3);  // it sees one grey level
   }
+}
+
+TEST_CASE(
+    "efficientnet-lite: the number of threads and autocast change nothing where there are parts for all threads") {
+  const EfficientNetLite network(small_efficientnet());
+  const auto images = torch::rand({9, 3, 200, 200});
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto alone = network.logits(images);
+  at::set_num_threads(2);
+  CHECK(torch::equal(network.logits(images), alone));
+  {
+    const CpuAutocast autocast(torch::kBFloat16);
+    CHECK(torch::equal(network.logits(images), alone));
+  }
+  at::set_num_threads(threads);
 }
 
 TEST_CASE("efficientnet-lite: a prefix changes nothing") {
