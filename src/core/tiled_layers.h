@@ -11,7 +11,7 @@ namespace beit {
 bool suits_tiles(int64_t numbers);
 
 /// x W^T + b, all three defined and of sizes that fit, for weights that suit and float32 on the CPU: [M, D] to [M, F],
-/// with gradients. `bias_F` may be undefined.
+/// with gradients.
 torch::Tensor tiled_linear(const torch::Tensor& x_MD, const torch::Tensor& weight_FD, const torch::Tensor& bias_F);
 
 }  // namespace beit
