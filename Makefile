@@ -7,7 +7,7 @@
 #   make test           set-up, build, all tests
 #   make bench-accuracy minutes to a stated linear accuracy, beside PyTorch (20 minutes)
 #   make soak           runs that are killed over and over, and ranks that are (about 10 minutes)
-#   make bench          what takes how long, beside PyTorch: bench/README.md (40 minutes; CASES="mim small" takes some)
+#   make bench          what takes how long, beside PyTorch: bench/README.md (over an hour; CASES="mim small" takes some)
 #   make setup build bench-growth asan fuzz format tidy docs install setup-python clean
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,

@@ -137,7 +137,8 @@ def main():
     if min(accuracy) < args.accuracy:
         sys.exit(f"accuracy.py: expected both to reach {args.accuracy}%; nothing written; try another --seed")
     minutes = [[pair[side][0]["all"] for pair in pairs] for side in (0, 1)]
-    found = entry("accuracy", args.against, *minutes, bar=BARS[args.against], unit="min", form=forms,
+    form = "plain" if args.against == "plain" else ", ".join(f"{stage} {form}" for stage, form in forms.items())
+    found = entry("accuracy", args.against, *minutes, bar=BARS[args.against], unit="min", form=form,
                   accuracy_ours=round(accuracy[0], 2), accuracy_theirs=round(accuracy[1], 2))
     write_results(args.results, [found])
 

@@ -122,16 +122,14 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BTD, const torch::Te
                                      const std::optional<OtherGrid>& other, const torch::Tensor& tokens_BQ,
                                      const torch::Tensor& scale_D) {
   const auto own_HTT = bias(bias_HTT, other);
-  const auto project = [&](const torch::Tensor& y_BQD) {
-    return scale_D.defined() ? linear(y_BQD, proj->weight * scale_D.unsqueeze(1), proj->bias * scale_D)
-                             : linear(y_BQD, proj);
-  };
-  if (!tokens_BQ.defined()) return project(attend({linear(x_BTD, qkv_->weight, qkv_bias())}, heads_, own_HTT));
+  if (!tokens_BQ.defined()) {
+    return linear(attend({linear(x_BTD, qkv_->weight, qkv_bias())}, heads_, own_HTT), proj, scale_D);
+  }
   const int64_t width = x_BTD.size(2);
   const auto weights = qkv_->weight.split_with_sizes({width, 2 * width});
   const auto q_BQD = linear(take_tokens(x_BTD, tokens_BQ), weights[0], q_bias_);
   const auto kv_BT2D = linear(x_BTD, weights[1], qkv_bias().slice(0, width));
-  return project(attend({q_BQD, kv_BT2D}, heads_, own_HTT, tokens_BQ));
+  return linear(attend({q_BQD, kv_BT2D}, heads_, own_HTT, tokens_BQ), proj, scale_D);
 }
 
 torch::Tensor AttentionImpl::tiled_branch(const torch::Tensor& x_BTD, const torch::nn::LayerNorm& norm,

@@ -30,7 +30,7 @@ MlpImpl::MlpImpl(int64_t width, int64_t hidden)
 torch::Tensor MlpImpl::forward(const torch::Tensor& x_BTD) { return gelu_mlp(x_BTD, fc1, fc2); }
 
 torch::Tensor MlpImpl::scaled(const torch::Tensor& x_BTD, const torch::Tensor& scale_D) {
-  return linear(torch::gelu(linear(x_BTD, fc1)), fc2->weight * scale_D.unsqueeze(1), fc2->bias * scale_D);
+  return linear(torch::gelu(linear(x_BTD, fc1)), fc2, scale_D);
 }
 
 BlockImpl::BlockImpl(const ViTOptions& options, double drop_path) : drop_path_(drop_path) {

@@ -1,7 +1,5 @@
 #include "core/efficientnet_lite.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
-
 #include <algorithm>
 #include <array>
 #include <span>
@@ -9,6 +7,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "core/full_precision.h"
+#include "core/onednn.h"
 
 namespace beit {
 namespace {
@@ -19,20 +18,6 @@ constexpr std::array<int64_t, 7> kStageKernels{3, 3, 5, 3, 5, 5, 3}, kStageStrid
 constexpr size_t kLastStridedStage = 5;
 /// So many pixels at a time on a thread: what a layer gives stays in the cache until the next one reads it.
 constexpr int64_t kPixelsAtOnce = 4 * 128 * 128;
-
-/// Whether oneDNN computes the convolutions, each with its activation and from weights laid out ahead.
-bool has_onednn() {
-#if defined(__x86_64__)
-  return at::hasMKLDNN() && at::globalContext().userEnabledMkldnn();
-#else
-  return false;
-#endif
-}
-
-template <class Signature>
-auto onednn_op(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
 
 }  // namespace
 

@@ -3,7 +3,6 @@
 
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 
 #include <algorithm>
 
@@ -11,6 +10,7 @@
 #include "core/cpu_float32.h"
 #include "core/first_gradients.h"
 #include "core/kernels.h"
+#include "core/onednn.h"
 #include "core/tiled_layers.h"
 
 namespace beit {
@@ -27,8 +27,7 @@ constexpr int64_t kGrain = 16384;
 Tensor onednn_product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F = {}, bool gelu = false) {
   using Signature = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, c10::string_view,
                            c10::List<std::optional<at::Scalar>>, std::optional<c10::string_view>);
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Signature>();
+  static const auto op = onednn_op<Signature>("mkldnn::_linear_pointwise");
   return op.call(x_MD, weight_FD, bias_F.defined() ? std::optional(bias_F) : std::nullopt, gelu ? "gelu" : "none",
                  c10::List<std::optional<at::Scalar>>(), gelu ? "none" : "");
 }
@@ -37,8 +36,8 @@ Tensor onednn_product(const Tensor& x_MD, const Tensor& weight_FD, const Tensor&
 /// where MKL keeps to narrower vectors.
 bool prefers_onednn() {
 #if defined(__x86_64__)
-  static const bool prefers = at::hasMKLDNN() && __builtin_cpu_is("amd") && at::get_cpu_capability() == "AVX512";
-  return prefers && at::globalContext().userEnabledMkldnn();
+  static const bool prefers = __builtin_cpu_is("amd") && at::get_cpu_capability() == "AVX512";
+  return prefers && has_onednn();
 #else
   return false;
 #endif
@@ -159,6 +158,16 @@ Tensor gelu_mlp(const Tensor& x, const torch::nn::Linear& fc1_HD, const torch::n
   auto hidden_MH = at::linear(rows_of(x), weight1_HD, bias1_H);
   gelu(hidden_MH, hidden_MH);
   return shaped_as(at::linear(hidden_MH, weight2_FH, bias2_F), x);
+}
+
+ScaledLayer scaled(const torch::nn::Linear& layer, const Tensor& scale_F) {
+  if (!scale_F.defined()) return {layer->weight, layer->bias};
+  return {layer->weight * scale_F.unsqueeze(1), layer->bias * scale_F};
+}
+
+Tensor linear(const Tensor& x, const torch::nn::Linear& layer, const Tensor& scale_F) {
+  const auto [weight_FD, bias_F] = scaled(layer, scale_F);
+  return linear(x, weight_FD, bias_F);
 }
 
 }  // namespace beit

@@ -5,6 +5,7 @@
 
 #include "core/cpu_float32.h"
 #include "core/first_gradients.h"
+#include "core/linear.h"
 #include "core/tiled_layers.h"
 #include "core/tiles.h"
 
@@ -212,7 +213,7 @@ struct AttentionBranch : torch::autograd::Function<AttentionBranch> {
                                       .k = part_of<Rows>(grad_qkv, width, 1, column),
                                       .v = part_of<Rows>(grad_qkv, width, 2, column),
                                       .bias = biased ? grad_bias_hTT[part] + head * tokens * tokens : nullptr},
-                                     scratch(part, 3));
+                                     scratch(part, 4));
       }
       kernels().layer_norm(norm, from, tokens, rows, moments);
       kernels().transpose(rows, tokens, width, turned);
@@ -235,18 +236,6 @@ struct AttentionBranch : torch::autograd::Function<AttentionBranch> {
   }
 };
 
-/// A layer's weight and bias times `scale`, by output: its product costs nothing then.
-struct Scaled {
-  Tensor weight_FD, bias_F;
-
-  Scaled(const torch::nn::Linear& layer, const Tensor& scale_F)
-      : weight_FD(layer->weight.contiguous()), bias_F(layer->bias.contiguous()) {
-    if (!scale_F.defined()) return;
-    weight_FD = weight_FD * scale_F.unsqueeze(1);
-    bias_F = bias_F * scale_F;
-  }
-};
-
 bool is_plain(const Tensor& x) {
   return is_cpu_float32(x) && x.numel() > 0 && !at::autocast::is_autocast_enabled(torch::kCPU);
 }
@@ -266,9 +255,14 @@ bool suits_tiled_attention(const Tensor& x_BTD) {
 Tensor tiled_mlp_branch(const Tensor& x_BTD, const torch::nn::LayerNorm& norm, const torch::nn::Linear& fc1_HD,
                         const torch::nn::Linear& fc2_DH, const Tensor& scale_D) {
   const auto x = x_BTD.contiguous();
-  const Scaled fc2(fc2_DH, scale_D);
-  const MlpWeights w{norm->weight,  norm->bias, fc1_HD->weight.contiguous(), fc1_HD->bias.contiguous(),
-                     fc2.weight_FD, fc2.bias_F, norm->options.eps()};
+  const ScaledLayer fc2 = scaled(fc2_DH, scale_D);
+  const MlpWeights w{norm->weight,
+                     norm->bias,
+                     fc1_HD->weight.contiguous(),
+                     fc1_HD->bias.contiguous(),
+                     fc2.weight_FD.contiguous(),
+                     fc2.bias_F.contiguous(),
+                     norm->options.eps()};
   if (!wants_gradient({x, w.norm_D, w.norm_bias_D, w.weight1_HD, w.bias1_H, w.weight2_DH, w.bias2_D}))
     return mlp_branch(x, w, {});
   return MlpBranch::apply(x, w.norm_D, w.norm_bias_D, w.weight1_HD, w.bias1_H, w.weight2_DH, w.bias2_D, w.eps);
@@ -278,13 +272,13 @@ Tensor tiled_attention_branch(const Tensor& x_BTD, const torch::nn::LayerNorm& n
                               const Tensor& qkv_bias, const torch::nn::Linear& proj_DD, const Tensor& scale_D,
                               int64_t heads, const Tensor& bias_hTT) {
   const auto x = x_BTD.contiguous();
-  const Scaled proj(proj_DD, scale_D);
+  const ScaledLayer proj = scaled(proj_DD, scale_D);
   const AttentionWeights w{norm->weight,
                            norm->bias,
                            qkv_weight.contiguous(),
                            qkv_bias.contiguous(),
-                           proj.weight_FD,
-                           proj.bias_F,
+                           proj.weight_FD.contiguous(),
+                           proj.bias_F.contiguous(),
                            bias_hTT.defined() ? bias_hTT.contiguous() : bias_hTT,
                            heads,
                            norm->options.eps()};

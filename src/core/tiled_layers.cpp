@@ -4,6 +4,7 @@
 #include <ATen/Version.h>
 
 #include "core/first_gradients.h"
+#include "core/onednn.h"
 #include "core/tiles.h"
 
 namespace beit {
@@ -57,12 +58,8 @@ struct TiledLinear : torch::autograd::Function<TiledLinear> {
 }  // namespace
 
 bool suits_tiles(int64_t numbers) {
-#if defined(__x86_64__)
   static const bool has_products = at::get_cpu_capability() == "AVX2" || at::get_cpu_capability() == "AVX512";
-  return has_products && at::hasMKLDNN() && at::globalContext().userEnabledMkldnn() && numbers <= kMostWeights;
-#else
-  return false;
-#endif
+  return has_products && has_onednn() && numbers <= kMostWeights;
 }
 
 Tensor tiled_linear(const Tensor& x_MD, const Tensor& weight_FD, const Tensor& bias_F) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "core/cpu_float32.h"
 #include "core/kernels.h"
 
 namespace beit {
@@ -23,9 +24,7 @@ std::string_view without(std::initializer_list<std::string_view> prefixes, std::
 constexpr int64_t kChunk = int64_t{1} << 15;  // elements, the least that a thread takes
 
 /// Whether `core/kernels.h` serves.
-bool in_vectors(const torch::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == torch::kFloat32 && x.is_contiguous();
-}
+bool in_vectors(const torch::Tensor& x) { return is_cpu_float32(x) && x.is_contiguous(); }
 
 template <class Visit>
 void for_each_chunk(int64_t count, Visit visit) {

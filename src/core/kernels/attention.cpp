@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/kernels/gemm.h"
+#include "core/kernels/transpose.h"
 
 namespace beit::CPU_CAPABILITY {
 namespace {
@@ -31,17 +32,6 @@ void pack(const ConstRows& from, int64_t rows, int64_t columns, float factor, fl
     for_each_vector(columns, [&](int64_t j, int size) { (Vec(factor) * Vec::loadu(row + j, size)).store(packed + j); });
   }
   std::fill(to + rows * padded(columns), to + padded(rows) * padded(columns), 0.0F);
-}
-
-/// The transpose of what pack() wrote, in padded(columns) rows padded likewise.
-void transpose(const float* packed, int64_t rows, int64_t columns, float* to) {
-  constexpr int kSide = Vec::size();
-  for (int64_t i = 0; i < rows; i += kSide) {
-    for (int64_t j = 0; j < columns; j += kSide) {
-      at::vec::transpose_mxn<float, kSide, kSide>(packed + i * padded(columns) + j, padded(columns),
-                                                  to + j * padded(rows) + i, padded(rows));
-    }
-  }
 }
 
 /// A padded row times `factor`.
@@ -118,7 +108,7 @@ void attention(const AttentionHead& head, const Rows& y, float* log_sums, float*
   float* const y_Rd = parts.take(kTile, width);
   pack(head.k, tokens, width, 1.0F, k_Td);
   pack(head.v, tokens, width, 1.0F, v_Td);
-  transpose(k_Td, tokens, width, k_dT);
+  transpose(k_Td, padded(tokens), padded(width), k_dT);
   for (int64_t first = 0; first < head.queries; first += kTile) {
     const int64_t queries = std::min(kTile, head.queries - first);
     pack(from(head.q, first), queries, width, scale(head), q_Rd);
@@ -155,8 +145,8 @@ void attention_backward(const AttentionHead& head, const float* log_sums, const 
   float* const grad_q_Rd = parts.take(kTile, width);
   pack(head.k, tokens, width, 1.0F, k_Td);
   pack(head.v, tokens, width, 1.0F, grad_v_Td);  // its place until gradients are written there
-  transpose(k_Td, tokens, width, k_dT);
-  transpose(grad_v_Td, tokens, width, v_dT);
+  transpose(k_Td, padded(tokens), padded(width), k_dT);
+  transpose(grad_v_Td, padded(tokens), padded(width), v_dT);
   if (head.queries == 0) {
     for (float* const grad_Td : {grad_k_Td, grad_v_Td}) std::fill_n(grad_Td, tokens * padded_width, 0.0F);
   }
