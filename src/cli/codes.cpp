@@ -1,24 +1,46 @@
-// `beit codes`: a picture of what codes mean, patches of different images side by side.
+// `beit codes`: pictures of what codes mean, patches of different images side by side.
 // Shape letters: B images of a batch, I images, N patches, K codes.
+#include <algorithm>
+
 #include "base/config.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/codes_folder.h"
 #include "cli/command.h"
 #include "cli/images.h"
+#include "cli/number_list.h"
 #include "cli/runtime.h"
-#include "data/image.h"
-#include "data/resize.h"
+#include "data/image_path.h"
 #include "io/atomic_file.h"
-#include "train/evaluation.h"
+#include "io/output_folder.h"
+#include "train/code_atlas.h"
 #include "train/models.h"
-#include "train/progress.h"
 #include "viz/picture.h"
 
 namespace beit {
 namespace {
 
+/// The codes of all images, row by row.
+struct CodesOfImages {
+  std::vector<torch::Tensor> codes_BN, labels_B, indices_B;
+
+  void add(const Batch& batch, const NearestCodes& found) {
+    codes_BN.push_back(found.ids_BN.to(torch::kInt32));
+    labels_B.push_back(batch.labels_B);
+    indices_B.push_back(batch.indices_B);
+  }
+};
+
+std::vector<int64_t> used_most_first(const torch::Tensor& uses_K) {
+  std::vector<int64_t> codes(static_cast<size_t>(uses_K.gt(0).sum().item<int64_t>()));
+  const auto order_K = std::get<1>(uses_K.sort(/*stable=*/true, /*dim=*/0, /*descending=*/true));
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = order_K[static_cast<int64_t>(i)].item<int64_t>();
+  return codes;
+}
+
 struct Codes {
   std::string tokenizer, output;
+  std::vector<std::string> code;
   ExampleOptions shown;
   DataOptions data;
   LoadOptions load;
@@ -31,8 +53,18 @@ struct Codes {
            .value = &tokenizer,
            .help = "weights of a tokenizer, ours or published, or run folder of `beit vqkd`",
            .value_name = "FILE|RUN"},
-          {.name = "output", .value = &output, .help = "PNG file for the picture", .value_name = "FILE"},
-          {.name = "rows", .value = &shown.rows, .help = "codes to show, a row each, at most", .range = {.least = 1}},
+          {.name = "output",
+           .value = &output,
+           .help = "PNG file for one picture; or folder for a picture of each code, an overview and a table of all",
+           .value_name = "FILE|FOLDER"},
+          {.name = "code",
+           .value = &code,
+           .help = "code to show, from 0, again for several; none: the most telling",
+           .value_name = "N"},
+          {.name = "rows",
+           .value = &shown.rows,
+           .help = "most telling codes to show, at most; 0, for a folder: all that are used",
+           .range = {.least = 0}},
           {.name = "columns", .value = &shown.columns, .help = "examples of a code, at most", .range = {.least = 1}},
           {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}}},
          describe(load),
@@ -42,42 +74,83 @@ struct Codes {
 
   void run() {
     require(!tokenizer.empty(), "codes: expected a tokenizer, got none; set --tokenizer FILE or RUN");
-    require(output.ends_with(".png"), "codes: expected a PNG file to draw to, got '{}'; set --output FILE.png", output);
+    const bool one_picture = output.ends_with(".png");
+    require(one_picture || (!output.empty() && !has_image_ending(output)),
+            "codes: expected a PNG file or a folder to draw to, got '{}'; set --output FILE.png or FOLDER", output);
+    require(!one_picture || !code.empty() || shown.rows > 0,
+            "codes: expected at least one code for one picture, got --rows 0; set --output FOLDER for all codes");
     require_apart(output, tokenizer, data.data);
-    require_writable(output);
+    if (one_picture) {
+      require_writable(output);
+    } else {
+      require_folder_apart(output, data.data);
+    }
     const Dataset images = open_images(data.data, "data");
-    require_unread(output, images);
+    if (one_picture) require_unread(output, images);
 
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
     LoadedTokenizer loaded = load_tokenizer(tokenizer, load);
     loaded.model->to(device);
-
-    Loader loader(images, evaluation_transform(loaded.options), evaluation_loading(data, batch_size, OnDamage::kSkip));
-    loader.start(/*epoch=*/0);
-    std::vector<torch::Tensor> codes_BN, labels_B, indices_B;
-    int64_t done = 0;
-    Progress progress(0, images.size(), 1, !runtime.quiet);
-    while (const auto batch = loader.next()) {
-      codes_BN.push_back(loaded.model->codes(batch->views[0].to(device)).to(torch::kCPU, torch::kInt32));
-      labels_B.push_back(batch->labels_B);
-      indices_B.push_back(batch->indices_B);
-      done += batch->labels_B.size(0);
-      progress.show(done, "");
+    const std::vector<int64_t> named = named_codes(loaded.codebook.codes);
+    if (one_picture) {
+      draw_picture(loaded, images, named, device);
+    } else {
+      draw_folder(loaded, images, named, device);
     }
-    progress.clear();
-    require(done > 0, "codes: expected images that can be read, got {} damaged ones", loader.damaged());
+  }
 
-    const auto indices_I = torch::cat(indices_B);
-    const auto rows = telling_codes(torch::cat(codes_BN), torch::cat(labels_B), loaded.codebook.codes, shown);
-    const ImageSize size{loaded.options.image_size, loaded.options.image_size};
+  /// Of --code, each once.
+  std::vector<int64_t> named_codes(int64_t codes) const {
+    std::vector<int64_t> named;
+    for (const int64_t one : whole_numbers(code, "code", {.least = 0, .most = static_cast<double>(codes - 1)})) {
+      if (std::ranges::count(named, one) == 0) named.push_back(one);
+    }
+    return named;
+  }
+
+  /// Examples spread over the data: what a code stands for, near to it or not.
+  void draw_picture(const LoadedTokenizer& loaded, const Dataset& images, const std::vector<int64_t>& named,
+                    const torch::Device& device) const {
+    CodesOfImages all;
+    const int64_t done =
+        each_batch_of_codes(loaded, images, data, batch_size, device, runtime.quiet,
+                            [&](const Batch& batch, const NearestCodes& found) { all.add(batch, found); });
+    const int64_t codes = loaded.codebook.codes;
+    const auto codes_IN = torch::cat(all.codes_BN), indices_I = torch::cat(all.indices_B);
+    const auto rows = named.empty() ? telling_codes(codes_IN, torch::cat(all.labels_B), codes, shown)
+                                    : spread_examples(codes_IN, named, codes, shown.columns);
     const auto pixels_of = [&](int64_t image) {
-      const auto index = indices_I[image].item<int64_t>();
-      const auto bytes = images.read(index);
-      return evaluation_pixels(EncodedImage(bytes, images.path(index), data.apply_orientation).decode(), size);
+      return evaluation_image(images, indices_I[image].item<int64_t>(), loaded.options, data.apply_orientation);
     };
     write_file_atomically(output, png_bytes(code_mosaic(rows, grid_of(loaded.options), pixels_of)));
-    log().info("{} of {} codes, found in {} images; written to {}", rows.size(), loaded.codebook.codes, done, output);
+    log().info("{} of {} codes, found in {} images; written to {}", rows.size(), codes, done, output);
+  }
+
+  /// The examples nearest to each code.
+  void draw_folder(const LoadedTokenizer& loaded, const Dataset& images, const std::vector<int64_t>& named,
+                   const torch::Device& device) const {
+    const OutputFolder folder(output);
+    const bool telling = named.empty() && shown.rows > 0;
+    AtlasBuilder builder(loaded.codebook.codes, grid_of(loaded.options), shown.columns);
+    CodesOfImages all;
+    each_batch_of_codes(loaded, images, data, batch_size, device, runtime.quiet,
+                        [&](const Batch& batch, const NearestCodes& found) {
+                          builder.add(batch.indices_B, found.ids_BN, found.similarity_BN);
+                          if (telling) all.add(batch, found);
+                        });
+    const CodeAtlas atlas = builder.finish();
+    std::vector<int64_t> chosen = named;
+    if (telling) {
+      for (const CodeExamples& row :
+           telling_codes(torch::cat(all.codes_BN), torch::cat(all.labels_B), loaded.codebook.codes, shown))
+        chosen.push_back(row.code);
+    } else if (named.empty()) {
+      chosen = used_most_first(atlas.uses_K);
+    }
+    write_code_folder(folder, atlas, chosen, images, loaded.options, data, runtime.quiet);
+    log().info("{} of {} codes drawn, {} used in {} images; written to {}", chosen.size(), loaded.codebook.codes,
+               atlas.uses_K.gt(0).sum().item<int64_t>(), atlas.images, output);
   }
 };
 

@@ -57,6 +57,8 @@ Command features_command();
 Command segment_command();
 Command segment_test_command();
 Command codes_command();
+Command codes_mosaic_command();
+Command codes_shared_command();
 Command convert_command();
 Command inspect_command();
 Command pack_command();

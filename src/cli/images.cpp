@@ -25,6 +25,13 @@ Dataset open_images(const std::vector<std::string>& paths, std::string_view flag
   return Dataset::open(std::vector<std::filesystem::path>(paths.begin(), paths.end()));
 }
 
+Dataset open_one_image(const std::string& path, std::string_view flag) {
+  Dataset image = open_images({path}, flag);
+  require(image.size() == 1, "{}: expected a single image, got {} in {}; set --{} FILE", flag, image.size(), path,
+          flag);
+  return image;
+}
+
 Dataset open_classes(const std::vector<std::string>& paths, std::string_view flag) {
   Dataset images = open_images(paths, flag);
   images.classes();  // an Error where some are names and some numbers

@@ -16,6 +16,9 @@ namespace beit {
 /// Error that names the flag where there are no paths, else as Dataset::open().
 Dataset open_images(const std::vector<std::string>& paths, std::string_view flag);
 
+/// One image: a file, or a source that holds one. Error as above, and where there are more.
+Dataset open_one_image(const std::string& path, std::string_view flag);
+
 /// The same of images that all have a class. Error that names the first without.
 Dataset open_classes(const std::vector<std::string>& paths, std::string_view flag);
 

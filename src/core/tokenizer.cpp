@@ -86,6 +86,14 @@ torch::Tensor TokenizerImpl::codes(const torch::Tensor& images_BCHW, const torch
   return quantize_->forward(vectors(images_BCHW, {}, tokens_BQ)).ids_BN;
 }
 
+NearestCodes TokenizerImpl::nearest(const torch::Tensor& images_BCHW) {
+  torch::NoGradGuard no_grad;
+  const auto vectors_BNC = vectors(images_BCHW, {});
+  const auto found = quantize_->forward(vectors_BNC);
+  const FullPrecision full_precision;
+  return {found.ids_BN, torch::cosine_similarity(vectors_BNC, found.codes_BND, -1).clamp(-1, 1)};
+}
+
 torch::Tensor TokenizerImpl::masked_codes(const torch::Tensor& images_BCHW, const MaskedTokens& masked) {
   return masked.masked(codes(images_BCHW, masked.tokens_BQ));
 }

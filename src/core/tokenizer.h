@@ -1,6 +1,6 @@
 // The visual tokenizer, trained by vector-quantized knowledge distillation (paper, section 2.2).
 // Shape letters: B images, N patches, Q tokens asked for, M masked patches of the batch, D width of a token, C width of
-// a code, F width of the teacher's feature.
+// a code, K codes, F width of the teacher's feature.
 #pragma once
 
 #include <torch/torch.h>
@@ -32,6 +32,12 @@ struct VqkdLoss {
   torch::Tensor ids_BN;  ///< the codes
 };
 
+/// What the codebook makes of patches.
+struct NearestCodes {
+  torch::Tensor ids_BN;         ///< int64 in [0, K): the visual tokens
+  torch::Tensor similarity_BN;  ///< cosine of the patch's vector and its code, in [-1, 1]; float32 at least
+};
+
 /// Images may have any size whose sides are multiples of the patch, as with the networks inside (core/vit.h).
 /// Names in files: encoder.*, encode_task_layer.{0,2}.*, quantize.*, decoder.*, decode_task_layer.{0,2}.*.
 class TokenizerImpl : public torch::nn::Module {
@@ -45,6 +51,9 @@ class TokenizerImpl : public torch::nn::Module {
   /// The visual tokens alone, int64 [B, N], without gradient; or those of the tokens `tokens_BQ`, CLS being token 0:
   /// [B, Q].
   torch::Tensor codes(const torch::Tensor& images_BCHW, const torch::Tensor& tokens_BQ = {});
+
+  /// The visual tokens and how near to its code each patch lies, without gradient.
+  NearestCodes nearest(const torch::Tensor& images_BCHW);
 
   /// The visual tokens of masked patches, int64 [M], image by image: what masked image modelling foretells.
   torch::Tensor masked_codes(const torch::Tensor& images_BCHW, const MaskedTokens& masked);

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "viz/picture.h"
+#include "viz/drawing.h"
 
 namespace beit {
 namespace {

@@ -4,7 +4,6 @@
 
 #include <torch/torch.h>
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -34,10 +33,15 @@ struct ExampleOptions {
 /// Chooses the most telling codes of those found in at least `columns` different images (all, where too few are).
 /// With labels: for each class in turn the code whose presence speaks most for it, n log(n / expected n), n being the
 /// images of the class that hold the code. Without (no label is >= 0): the codes in the most images.
-/// Examples are not chosen by looks: images evenly spaced in the data set's order, and of several patches the middle
-/// one. codes_IN: int, each in [0, codes); labels_I: int64, -1 where unknown.
+/// Their examples are those of spread_examples(). codes_IN: int, each in [0, codes); labels_I: int64, -1 where unknown.
 std::vector<CodeExamples> telling_codes(const torch::Tensor& codes_IN, const torch::Tensor& labels_I, int64_t codes,
                                         const ExampleOptions& options = {});
+
+/// At most `columns` examples of each of the codes `chosen`, which are all different, in that order. Examples are not
+/// chosen by looks: images evenly spaced in the data set's order, and of several patches the middle one. codes_IN: as
+/// above.
+std::vector<CodeExamples> spread_examples(const torch::Tensor& codes_IN, const std::vector<int64_t>& chosen,
+                                          int64_t codes, int64_t columns);
 
 struct MosaicOptions {
   int64_t cell = 80;    ///< pixels of a side of an example
@@ -49,11 +53,5 @@ struct MosaicOptions {
 torch::Tensor code_mosaic(const std::vector<CodeExamples>& rows, const Grid& grid,
                           const std::function<torch::Tensor(int64_t image)>& pixels_of,
                           const MosaicOptions& options = {});
-
-/// Draws a number in digits of 3 by 5 dots, each `dot` pixels wide, its top left corner at (top, left); what would
-/// stand outside of the picture is left out. pixels_HW3: uint8, changed in place.
-inline constexpr std::array<uint8_t, 3> kNumberInk{60, 60, 60};
-void draw_number(torch::Tensor& pixels_HW3, int64_t number, int64_t top, int64_t left, int64_t dot,
-                 const std::array<uint8_t, 3>& ink = kNumberInk);
 
 }  // namespace beit

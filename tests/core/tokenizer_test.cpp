@@ -97,6 +97,30 @@ TEST_CASE("tokenizer: codes() need no gradient and are those of encode()") {
   CHECK(torch::equal(ids_BN, tokenizer->encode(images_BCHW).ids_BN));
 }
 
+TEST_CASE("tokenizer: nearest() gives the codes of codes() and the cosine of each vector and its code") {
+  torch::manual_seed(44);
+  Tokenizer tokenizer(kGolden);
+  tokenizer->eval();
+  const auto images_BCHW = torch::rand({2, 3, 32, 32});
+  std::vector<torch::Tensor> components;  // of the vectors: their cosines with the axes
+  for (int64_t i = 0; i < 8; ++i) {
+    tokenizer->quantizer()->set_codebook(torch::eye(8)[i].expand({64, 8}));
+    components.push_back(tokenizer->nearest(images_BCHW).similarity_BN);
+  }
+  const auto vectors_BNC = torch::stack(components, -1);
+  CHECK(torch::allclose(vectors_BNC.square().sum(-1), torch::ones({2, 16})));
+
+  const auto codes_KC = torch::randn({64, 8});
+  const auto unit_KC = codes_KC / codes_KC.square().sum(1, /*keepdim=*/true).sqrt();
+  tokenizer->quantizer()->set_codebook(3 * unit_KC);
+  const auto found = tokenizer->nearest(images_BCHW);
+  const auto [cosine_BN, ids_BN] = vectors_BNC.matmul(unit_KC.t()).max(-1);
+  CHECK(torch::equal(found.ids_BN, ids_BN));
+  CHECK(torch::equal(found.ids_BN, tokenizer->codes(images_BCHW)));
+  CHECK(torch::allclose(found.similarity_BN, cosine_BN, /*rtol=*/0, /*atol=*/1e-5));
+  CHECK(!found.similarity_BN.requires_grad());
+}
+
 TEST_CASE("tokenizer: a grid that is not square goes through encoder and decoder") {
   torch::manual_seed(43);
   TokenizerOptions options = kGolden;

@@ -43,6 +43,23 @@ TEST_CASE("picture: examples hold the code, stand in different images and reach 
   }
 }
 
+TEST_CASE("picture: named codes have their examples in the order in which they were named, also where there are none") {
+  const auto codes_IN = torch::tensor({{0, 2, 2}, {2, 0, 1}, {1, 2, 1}, {2, 2, 2}});
+  const auto rows = spread_examples(codes_IN, {2, 5, 1}, 6, 2);
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].code == 2);
+  CHECK(rows[0].images == 4);
+  REQUIRE(rows[0].examples.size() == 2);
+  CHECK(rows[0].examples[0].image == 0);
+  CHECK(rows[0].examples[0].patch == 2);
+  CHECK(rows[0].examples[1].image == 2);
+  CHECK(rows[1].code == 5);
+  CHECK(rows[1].images == 0);
+  CHECK(rows[1].examples.empty());
+  CHECK(rows[2].examples.size() == 2);
+  CHECK_THROWS_WITH_AS(spread_examples(codes_IN, {1, 1}, 6, 2), doctest::Contains("different codes"), Error);
+}
+
 TEST_CASE("picture: fewer codes and images than asked for give a smaller picture, not an error") {
   const auto rows =
       telling_codes(torch::tensor({{4, 4}, {4, 0}}), torch::tensor({0, 1}), 8, {.rows = 16, .columns = 16});
@@ -71,18 +88,6 @@ TEST_CASE("picture: the outlined part of a cell is the patch, also in the image'
     const auto middle = marked.to(torch::kFloat32).mean(0).round().to(torch::kInt64);
     CHECK(picture[middle[0].item<int64_t>()][middle[1].item<int64_t>()][0].item<int64_t>() == 16 * patch);
   }
-}
-
-TEST_CASE("picture: numbers are drawn in dots and never outside of the picture") {
-  auto picture = torch::full({5, 7, 3}, 255, torch::kUInt8);
-  draw_number(picture, 17, 0, 0, 1);
-  const auto drawn = picture.select(2, 0).ne(255).to(torch::kInt64);
-  CHECK(torch::equal(drawn, torch::tensor({{0, 1, 0, 0, 1, 1, 1},
-                                           {1, 1, 0, 0, 0, 0, 1},
-                                           {0, 1, 0, 0, 0, 0, 1},
-                                           {0, 1, 0, 0, 0, 0, 1},
-                                           {1, 1, 1, 0, 0, 0, 1}})));
-  draw_number(picture, 8888, 3, 4, 2);  // runs over two edges
 }
 
 TEST_CASE("picture: images that the grid does not divide are refused") {
