@@ -65,6 +65,7 @@ Command pack_command();
 Command recipes_command();
 Command runs_command();
 Command curves_command();
+Command report_command();
 Command plan_command();
 Command bench_command();
 Command data_check_command();

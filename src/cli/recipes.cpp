@@ -4,7 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
+#include <optional>
 #include <sstream>
 
 #include "base/error.h"
@@ -24,6 +26,16 @@ std::vector<Setting> settings_of(const ShippedFile& recipe) {
 std::string summary_of(const ShippedFile& recipe) {
   const auto line = recipe.text.substr(0, recipe.text.find('\n'));
   return std::string(line.substr(std::min(line.size(), line.find_first_not_of("# "))));
+}
+
+/// Equal texts, or two forms of one number: 3e-4 and 0.0003.
+bool same_value(const std::string& one, const std::string& other) {
+  const auto number = [](const std::string& text) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+  };
+  return one == other || (number(one) && number(one) == number(other));
 }
 
 std::string nearest_recipe(const std::string& name) {
@@ -87,6 +99,26 @@ std::string sections_of(const std::vector<Setting>& settings) {
     if (!known && !setting.section.empty()) sections.push_back(setting.section);
   }
   return fmt::format("{}", fmt::join(sections, ", "));
+}
+
+std::string recipe_of(const std::vector<Setting>& run) {
+  std::string best;
+  int64_t most = 0;
+  for (const ShippedFile& recipe : shipped_recipes()) {
+    int64_t same = 0;
+    bool fits = !run.empty();
+    for (const Setting& wanted : settings_of(recipe)) {
+      if (!fits || (!wanted.section.empty() && wanted.section != run.back().section)) continue;
+      const auto found = std::ranges::find(run, wanted.key, &Setting::key);
+      if (found == run.end() && wanted.section.empty()) continue;
+      fits = found != run.end() && std::ranges::equal(found->words, wanted.words, same_value);
+      if (!wanted.section.empty()) ++same;
+    }
+    if (!fits || same <= most) continue;
+    best = recipe.name;
+    most = same;
+  }
+  return best;
 }
 
 Command recipes_command() {

@@ -5,15 +5,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/shipped_file.h"
 #include "cli/settings.h"
 
 namespace beit {
-
-/// A file of the source tree, as it was when the program was built.
-struct ShippedFile {
-  std::string name;  ///< without folder and suffix
-  std::string_view text;
-};
 
 /// configs/*.toml and docs/curves/*.csv, in the order of their names.
 const std::vector<ShippedFile>& shipped_recipes();
@@ -30,6 +25,11 @@ struct Config {
 /// What --config names: a file, or a recipe. What has a slash or ends with .toml is a file; of other names a file of
 /// exactly that name comes before a recipe. Error where there is neither, with the nearest recipe.
 Config read_config(const std::string& name);
+
+/// The recipe that a run follows: all that it sets for the run's command (and what it sets for all commands, as far as
+/// the run has it) is in the run's configuration, whose section names the command. Of several the one that sets most;
+/// empty without.
+std::string recipe_of(const std::vector<Setting>& run);
 
 /// The sections in their order: "vqkd, pretrain".
 std::string sections_of(const std::vector<Setting>& settings);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "core/full_precision.h"
 #include "core/fused_attention.h"
 #include "core/linear.h"
 #include "core/masked_tokens.h"
@@ -95,6 +96,24 @@ torch::Tensor attend(torch::TensorList qkv, int64_t heads, const torch::Tensor& 
   return composed_attention(parts, heads, bias_HTT, tokens_BQ);
 }
 
+torch::Tensor attention_weights(const torch::Tensor& q_BQD, const torch::Tensor& k_BTD, int64_t heads,
+                                const torch::Tensor& bias_HQT) {
+  require(heads > 0 && q_BQD.dim() == 3 && k_BTD.dim() == 3 && q_BQD.size(0) == k_BTD.size(0) &&
+              q_BQD.size(2) == k_BTD.size(2) && q_BQD.size(2) % heads == 0,
+          "attention: expected q [B, Q, D] and k [B, T, D] with D a multiple of {} heads, got [{}] and [{}]", heads,
+          fmt::join(q_BQD.sizes(), ", "), fmt::join(k_BTD.sizes(), ", "));
+  const torch::NoGradGuard no_grad;
+  const FullPrecision full_precision;
+  const auto by_head = [&](const torch::Tensor& x_BTD) {
+    return at_least_float32(x_BTD).unflatten(2, {heads, -1}).transpose(1, 2);
+  };
+  const auto q_BHQd = by_head(q_BQD);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHQd.size(-1)));
+  auto scores_BHQT = torch::matmul(q_BHQd * scale, by_head(k_BTD).transpose(-2, -1));
+  if (bias_HQT.defined()) scores_BHQT = scores_BHQT + at_least_float32(bias_HQT);
+  return torch::softmax(scores_BHQT, -1);
+}
+
 AttentionImpl::AttentionImpl(const ViTOptions& options) : heads_(options.heads) {
   const int64_t width = options.width;
   require(
@@ -130,6 +149,13 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BTD, const torch::Te
   const auto q_BQD = linear(take_tokens(x_BTD, tokens_BQ), weights[0], q_bias_);
   const auto kv_BT2D = linear(x_BTD, weights[1], qkv_bias().slice(0, width));
   return linear(attend({q_BQD, kv_BT2D}, heads_, own_HTT, tokens_BQ), proj, scale_D);
+}
+
+torch::Tensor AttentionImpl::weights(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                                     const std::optional<OtherGrid>& other) const {
+  const torch::NoGradGuard no_grad;
+  const auto qkv = linear(x_BTD, qkv_->weight, qkv_bias()).chunk(3, 2);
+  return attention_weights(qkv[0], qkv[1], heads_, bias(bias_HTT, other));
 }
 
 torch::Tensor AttentionImpl::tiled_branch(const torch::Tensor& x_BTD, const torch::nn::LayerNorm& norm,

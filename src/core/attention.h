@@ -19,6 +19,12 @@ namespace beit {
 torch::Tensor attend(torch::TensorList qkv, int64_t heads, const torch::Tensor& bias_HTT = {},
                      const torch::Tensor& tokens_BQ = {});
 
+/// softmax(q k^T / sqrt(d) + bias) itself, by which attend() multiplies v: what people look at. q [B, Q, D], k [B, T,
+/// D]; bias: [H, Q, T] or undefined. In at least float32, without gradient. Returns [B, H, Q, T]; the last dimension
+/// sums to 1.
+torch::Tensor attention_weights(const torch::Tensor& q_BQD, const torch::Tensor& k_BTD, int64_t heads,
+                                const torch::Tensor& bias_HQT = {});
+
 /// Names in files: qkv.weight, q_bias, v_bias, proj.*, and with RelPos::kBlock relative_position_bias_table.
 class AttentionImpl : public torch::nn::Module {
  public:
@@ -30,6 +36,10 @@ class AttentionImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
                         const std::optional<OtherGrid>& other = {}, const torch::Tensor& tokens_BQ = {},
                         const torch::Tensor& scale_D = {});
+
+  /// attention_weights() of these tokens: [B, H, T, T]; the bias is that of forward().
+  torch::Tensor weights(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                        const std::optional<OtherGrid>& other = {}) const;
 
   /// x + scale * forward(norm(x)) in one pass, for what suits (core/tiled_branches.h); scale_D may be undefined.
   torch::Tensor tiled_branch(const torch::Tensor& x_BTD, const torch::nn::LayerNorm& norm, const torch::Tensor& scale_D,

@@ -61,6 +61,12 @@ torch::Tensor BlockImpl::forward(const torch::Tensor& x_BTD, const torch::Tensor
   return recompute(body, {x_BTD, bias_HTT}, parameters());
 }
 
+torch::Tensor BlockImpl::attention(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                                   const std::optional<OtherGrid>& other) {
+  const torch::NoGradGuard no_grad;
+  return attn_->weights(norm1_->forward(x_BTD), bias_HTT, other);
+}
+
 torch::Tensor BlockImpl::Depth::of(const torch::Tensor& x) const {
   return kept_S.defined() && x.defined() ? x.index_select(0, kept_S) : x;
 }

@@ -34,6 +34,10 @@ class BlockImpl : public torch::nn::Module {
                         const std::optional<OtherGrid>& other = {}, const StepPart& part = {},
                         const torch::Tensor& tokens_BQ = {});
 
+  /// How the block's attention weighs these tokens, without gradient: [B, H, T, T] (core/attention.h).
+  torch::Tensor attention(const torch::Tensor& x_BTD, const torch::Tensor& bias_HTT,
+                          const std::optional<OtherGrid>& other = {});
+
   /// Whether train() keeps only the block's input for the backward pass and computes the rest again (core/recompute.h).
   void set_recompute(bool on) { recompute_ = on; }
 

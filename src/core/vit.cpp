@@ -77,11 +77,15 @@ void ViTImpl::set_recompute(bool on) {
   }
 }
 
-std::vector<torch::Tensor> ViTImpl::layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers,
-                                           const StepPart& part, const torch::Tensor& tokens_BQ) {
+void ViTImpl::check_layers(const std::vector<int64_t>& layers) const {
   require(!layers.empty() && layers.front() >= 1 && layers.back() <= options_.depth && std::ranges::is_sorted(layers),
           "vit: expected rising layers between 1 and {}, got [{}]; check --layer", options_.depth,
           fmt::join(layers, ", "));
+}
+
+std::vector<torch::Tensor> ViTImpl::layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers,
+                                           const StepPart& part, const torch::Tensor& tokens_BQ) {
+  check_layers(layers);
   check_part(part, images_BCHW.size(0));
   const Grid grid = this->grid(images_BCHW);
   const auto other = other_grid(grid);
@@ -92,6 +96,22 @@ std::vector<torch::Tensor> ViTImpl::layers(const torch::Tensor& images_BCHW, con
     auto& block = blocks_->at<BlockImpl>(static_cast<size_t>(number - 1));
     x_BTD = block.forward(x_BTD, bias_HTT, other, part, number == layers.back() ? tokens_BQ : torch::Tensor());
     if (std::ranges::binary_search(layers, number)) found.push_back(x_BTD);
+  }
+  return found;
+}
+
+std::vector<torch::Tensor> ViTImpl::attention(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers) {
+  check_layers(layers);
+  const torch::NoGradGuard no_grad;
+  const Grid grid = this->grid(images_BCHW);
+  const auto other = other_grid(grid);
+  const auto bias_HTT = shared_bias(other);
+  auto x_BTD = embed(patch_embed_->forward(images_BCHW), grid);
+  std::vector<torch::Tensor> found;
+  for (int64_t number = 1; number <= layers.back(); ++number) {
+    auto& block = blocks_->at<BlockImpl>(static_cast<size_t>(number - 1));
+    if (std::ranges::binary_search(layers, number)) found.push_back(block.attention(x_BTD, bias_HTT, other));
+    if (number < layers.back()) x_BTD = block.forward(x_BTD, bias_HTT, other);
   }
   return found;
 }

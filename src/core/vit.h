@@ -50,6 +50,10 @@ class ViTImpl : public torch::nn::Module {
   std::vector<torch::Tensor> layers(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers,
                                     const StepPart& part = {}, const torch::Tensor& tokens_BQ = {});
 
+  /// How the blocks in `layers` (as above) weigh the tokens, without gradient: of each [B, H, T, T], of which row q
+  /// says what token q looks at, CLS being token 0. In eval().
+  std::vector<torch::Tensor> attention(const torch::Tensor& images_BCHW, const std::vector<int64_t>& layers);
+
   /// Whether the blocks, those of derived networks too, compute their activations again in the backward pass.
   void set_recompute(bool on);
 
@@ -65,6 +69,7 @@ class ViTImpl : public torch::nn::Module {
   std::optional<OtherGrid> other_grid(const Grid& grid);
   /// The shared bias [H, T, T], or undefined.
   torch::Tensor shared_bias(const std::optional<OtherGrid>& other);
+  void check_layers(const std::vector<int64_t>& layers) const;
   /// Initial values of the whole network; final classes call it again with their own rules.
   void init(const InitOptions& init);
 

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -16,6 +15,7 @@
 #include "base/process.h"
 #include "data/image.h"
 #include "train/events.pb.h"
+#include "train/tf_record.h"
 
 namespace beit {
 namespace {
@@ -24,38 +24,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "events.out.tfevents.";
 constexpr int64_t kBuckets = 30;
-
-/// CRC-32C (Castagnoli), least significant bit first, byte by byte.
-constexpr std::array<uint32_t, 256> kCrcTable = [] {
-  std::array<uint32_t, 256> table{};
-  for (uint32_t byte = 0; byte < 256; ++byte) {
-    uint32_t crc = byte;
-    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78U : 0U);
-    table[byte] = crc;
-  }
-  return table;
-}();
-
-/// Rotated and shifted, as TFRecord files hold it.
-uint32_t masked_crc32c(std::string_view bytes) {
-  uint32_t crc = ~0U;
-  for (const char byte : bytes) crc = kCrcTable[(crc ^ static_cast<uint8_t>(byte)) & 0xff] ^ crc >> 8;
-  crc = ~crc;
-  return (crc >> 15 | crc << 17) + 0xa282ead8U;
-}
-
-template <class Number>
-std::string little_endian(Number number) {
-  std::string bytes;
-  for (size_t i = 0; i < sizeof(Number); ++i) bytes += static_cast<char>(number >> 8 * i & 0xff);
-  return bytes;
-}
-
-/// Length, its checksum, the message, its checksum.
-std::string record(const std::string& message) {
-  const std::string length = little_endian<uint64_t>(message.size());
-  return length + little_endian(masked_crc32c(length)) + message + little_endian(masked_crc32c(message));
-}
 
 tensorboard::Event event_at(int64_t step) {
   tensorboard::Event event;
@@ -68,7 +36,7 @@ std::string head(int64_t done_steps) {
   auto version = event_at(0), start = event_at(done_steps + 1);
   version.set_file_version("brain.Event:2");
   start.mutable_session_log()->set_status(tensorboard::SessionLog::START);
-  return record(version.SerializeAsString()) + record(start.SerializeAsString());
+  return tf_record(version.SerializeAsString()) + tf_record(start.SerializeAsString());
 }
 
 /// An event of one value under a tag, which `set` sets.
@@ -78,7 +46,7 @@ std::string summary_record(const std::string& tag, int64_t step, Set set) {
   auto* value = event.mutable_summary()->add_value();
   value->set_tag(tag);
   set(*value);
-  return record(event.SerializeAsString());
+  return tf_record(event.SerializeAsString());
 }
 
 /// The seconds in the newest event file's name; 0 without one.

@@ -17,6 +17,29 @@ struct TestImage {
   std::vector<torch::Tensor> views_1Chw = {};  // one a scale
 };
 
+TestImage test_image(const Dataset& images, int64_t index, const LabelMaps* labels, const WindowOptions& windows) {
+  const auto bytes = images.read(index);
+  TestImage made{.index = index, .pixels_HWC = EncodedImage(bytes, images.path(index)).decode()};
+  const ImageSize size{made.pixels_HWC.size(0), made.pixels_HWC.size(1)};
+  if (labels != nullptr) made.labels_HW = labels->read(index, size);
+  for (const double scale : scales_of(windows)) {
+    const auto scaled = [&](int64_t side) {
+      return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(side) * scale));
+    };
+    const ImageSize limit{scaled(windows.short_side), scaled(windows.long_side)};
+    made.views_1Chw.push_back(segmentation_test_view(made.pixels_HWC, {.limit = limit}).unsqueeze(0));
+  }
+  return made;
+}
+
+SegmentedImage segmented(Segmenter& model, TestImage made, const WindowOptions& windows) {
+  const torch::Device device = model->parameters().front().device();
+  for (auto& view_1Chw : made.views_1Chw) view_1Chw = on_device(view_1Chw, device);
+  const auto scores_1KHW =
+      window_scores(model, made.views_1Chw, made.pixels_HWC.size(0), made.pixels_HWC.size(1), windows);
+  return {made.index, made.pixels_HWC, made.labels_HW, scores_1KHW[0].argmax(0).to(torch::kUInt8)};
+}
+
 }  // namespace
 
 Transform segment_transform(const LabelMaps& labels, const SegmentationViewOptions& view, uint64_t seed) {
@@ -39,34 +62,23 @@ std::vector<double> scales_of(const WindowOptions& windows) {
   return scales;
 }
 
+SegmentedImage segment_image(Segmenter& model, const Dataset& images, int64_t index, const LabelMaps* labels,
+                             const WindowOptions& windows) {
+  const torch::NoGradGuard no_grad;
+  model->eval();
+  return segmented(model, test_image(images, index, labels, windows), windows);
+}
+
 void segment_images(Segmenter& model, const Dataset& images, const LabelMaps* labels, const SegmentTesting& testing,
                     int64_t rank, int64_t ranks, const std::function<void(const SegmentedImage&)>& take) {
   const torch::NoGradGuard no_grad;
-  const torch::Device device = model->parameters().front().device();
-  const auto scales = scales_of(testing.windows);
   const auto make = [&](int64_t i) {
     const torch::NoGradGuard none;  // of this thread
-    const int64_t index = rank + i * ranks;
-    const auto bytes = images.read(index);
-    TestImage made{.index = index, .pixels_HWC = EncodedImage(bytes, images.path(index)).decode()};
-    const ImageSize size{made.pixels_HWC.size(0), made.pixels_HWC.size(1)};
-    if (labels != nullptr) made.labels_HW = labels->read(index, size);
-    for (const double scale : scales) {
-      const auto scaled = [&](int64_t side) {
-        return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(side) * scale));
-      };
-      const ImageSize limit{scaled(testing.windows.short_side), scaled(testing.windows.long_side)};
-      made.views_1Chw.push_back(segmentation_test_view(made.pixels_HWC, {.limit = limit}).unsqueeze(0));
-    }
-    return made;
+    return test_image(images, rank + i * ranks, labels, testing.windows);
   };
   model->eval();
-  for_each_ahead((images.size() - rank + ranks - 1) / ranks, testing.workers, make, [&](TestImage made) {
-    for (auto& view_1Chw : made.views_1Chw) view_1Chw = on_device(view_1Chw, device);
-    const auto scores_1KHW =
-        window_scores(model, made.views_1Chw, made.pixels_HWC.size(0), made.pixels_HWC.size(1), testing.windows);
-    take({made.index, made.pixels_HWC, made.labels_HW, scores_1KHW[0].argmax(0).to(torch::kUInt8)});
-  });
+  for_each_ahead((images.size() - rank + ranks - 1) / ranks, testing.workers, make,
+                 [&](TestImage made) { take(segmented(model, std::move(made), testing.windows)); });
 }
 
 StepLoss SegmentTask::loss(const Batch& batch, const StepPart& part) {

@@ -38,9 +38,12 @@ struct SegmentedImage {
   torch::Tensor predicted_HW;  ///< uint8 in [0, K), at the image's own size, on the network's device
 };
 
-/// Every `ranks`-th image from `rank` on, in the data set's order: the class of the largest of window_scores()
-/// (core/window_scores.h). `labels` may be null. Puts the network in eval(). Error for an image or label map that is of
-/// no use.
+/// One image: the class of the largest of window_scores() (core/window_scores.h). `labels` may be null. Puts the
+/// network in eval(). Error for an image or label map that is of no use, and as scales_of().
+SegmentedImage segment_image(Segmenter& model, const Dataset& images, int64_t index, const LabelMaps* labels,
+                             const WindowOptions& windows);
+
+/// The same of every `ranks`-th image from `rank` on, in the data set's order.
 void segment_images(Segmenter& model, const Dataset& images, const LabelMaps* labels, const SegmentTesting& testing,
                     int64_t rank, int64_t ranks, const std::function<void(const SegmentedImage&)>& take);
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "viz/xml_text.h"
 
 namespace beit {
 namespace {
@@ -25,23 +26,6 @@ constexpr std::array<const char*, 7> kColours{"#0072b2", "#d55e00", "#009e73", "
                                               "#56b4e9", "#e69f00", "#000000"};
 constexpr std::array<const char*, 3> kDashes{"", "9 5", "3 4"};
 constexpr const char* kPale = "#b8b8b8";
-
-/// The bytes of the code point that begins at `at`; 0 where that is none that XML allows.
-size_t letter_bytes(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-  const unsigned first = byte(at);
-  if (first < 0x80) return first >= 0x20 || first == '\t' || first == '\n' ? 1 : 0;
-  const size_t bytes = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4) return 0;
-  unsigned point = first & (0x7fU >> bytes);
-  for (size_t i = 1; i < bytes; ++i) {
-    if ((byte(at + i) & 0xc0U) != 0x80) return 0;
-    point = point << 6U | (byte(at + i) & 0x3fU);
-  }
-  constexpr std::array<unsigned, 5> kLeast{0, 0, 0x80, 0x800, 0x10000};
-  const bool is_surrogate = point >= 0xd800 && point < 0xe000;
-  return point >= kLeast[bytes] && point <= 0x10ffff && !is_surrogate && (point & 0xfffeU) != 0xfffe ? bytes : 0;
-}
 
 /// The names in the order in which they come first; pale ones last.
 std::vector<const Series*> legend_of(const Plot& plot) {
@@ -205,32 +189,16 @@ std::string svg(const Plot& plot) {
   }
   const double height = y + kPanelHeight * static_cast<double>((panels + columns - 1) / columns);
   return fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" "
-      "role=\"img\" aria-labelledby=\"plot-title plot-description\">\n"
-      "<title id=\"plot-title\">{2}</title>\n<desc id=\"plot-description\">{3}</desc>\n"
-      "<style>text{{font:{4:.0f}px system-ui,sans-serif;fill:#333}} "
-      ".title{{font-weight:600;font-size:20px;fill:#111}} .head{{font-weight:600;fill:#111}} "
-      "polyline,path{{fill:none;stroke-linejoin:round;stroke-linecap:round}} "
-      ".grid{{stroke:#e4e4e4}} .frame{{stroke:#888}} path.dots{{stroke-width:7;stroke-dasharray:none}}</style>\n"
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" id=\"{6}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" "
+      "height=\"{1:.0f}\" role=\"img\" aria-labelledby=\"{6}-title {6}-description\">\n"
+      "<title id=\"{6}-title\">{2}</title>\n<desc id=\"{6}-description\">{3}</desc>\n"
+      "<style>#{6} text{{font:{4:.0f}px system-ui,sans-serif;fill:#333}} "
+      "#{6} .title{{font-weight:600;font-size:20px;fill:#111}} #{6} .head{{font-weight:600;fill:#111}} "
+      "#{6} polyline,#{6} path{{fill:none;stroke-linejoin:round;stroke-linecap:round}} "
+      "#{6} .grid{{stroke:#e4e4e4}} #{6} .frame{{stroke:#888}} "
+      "#{6} path.dots{{stroke-width:7;stroke-dasharray:none}}</style>\n"
       "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{5}</svg>\n",
-      width, height, xml_text(plot.title), xml_text(description), kLetter, body);
-}
-
-std::string xml_text(const std::string& text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t bytes = letter_bytes(text, at);
-    switch (text[at]) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += bytes > 0 ? text.substr(at, bytes) : "\xef\xbf\xbd";
-    }
-    at += std::max<size_t>(bytes, 1);
-  }
-  return out;
+      width, height, xml_text(plot.title), xml_text(description), kLetter, body, plot.id);
 }
 
 }  // namespace beit

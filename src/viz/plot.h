@@ -25,14 +25,12 @@ struct Panel {
 struct Plot {
   std::string title;
   std::vector<Panel> panels;
-  int64_t columns = 2;  ///< panels side by side
+  int64_t columns = 2;      ///< panels side by side
+  std::string id = "plot";  ///< of the svg element: letters, digits and hyphens; another for each in one page
 };
 
 /// An SVG document, with a legend where series have several names. Two columns are readable on a phone, more on larger
 /// screens. Any text may stand in names and titles. Error for columns below 1 and for series with unequal x and y.
 std::string svg(const Plot& plot);
-
-/// The text within XML: the five marked characters escaped, what XML does not allow and what is not UTF-8 as U+FFFD.
-std::string xml_text(const std::string& text);
 
 }  // namespace beit

@@ -304,6 +304,29 @@ TEST_CASE("attention: some tokens' rows and their gradients are those of all") {
   }
 }
 
+TEST_CASE("attention: the weights that are shown are those by which values are summed") {
+  const Inputs in = inputs(torch::kFloat64);
+  const auto weights_BHQT = attention_weights(in.q, in.k, kHeads, in.bias);
+  CHECK(weights_BHQT.sizes() == torch::IntArrayRef({2, kHeads, 5, 5}));
+  const auto v_BHTd = in.v.unflatten(2, {kHeads, -1}).transpose(1, 2);
+  CHECK(difference(torch::matmul(weights_BHQT, v_BHTd).transpose(1, 2).flatten(2), in.attended()) < 1e-6);
+  CHECK_THROWS_WITH_AS(attention_weights(in.q, in.k, 5, {}), doctest::Contains("a multiple of 5 heads"), Error);
+
+  for (const auto relative_position : {RelPos::kNone, RelPos::kBlock}) {
+    torch::manual_seed(6);
+    Attention attention(small(relative_position));
+    const torch::NoGradGuard no_grad;
+    for (auto& parameter : attention->parameters()) parameter.normal_();
+    const auto x_BTD = torch::randn({2, 5, 12});
+    const auto own = attention->named_parameters();
+    const auto weights = attention->weights(x_BTD, {});
+    const auto values_BTD = torch::linear(x_BTD, own["qkv.weight"].slice(0, 24), own["v_bias"]);
+    const auto summed = torch::matmul(weights, values_BTD.unflatten(2, {weights.size(1), -1}).transpose(1, 2));
+    const auto expected = attention->proj->forward(summed.transpose(1, 2).flatten(2));
+    CHECK(relative_difference(expected, attention->forward(x_BTD, {})) < 1e-5);
+  }
+}
+
 TEST_CASE("attention: a width that heads do not divide is refused") {
   CHECK_THROWS_WITH_AS(Attention(ViTOptions{.grid = {}, .width = 10, .heads = 3}), doctest::Contains("--heads"), Error);
 }

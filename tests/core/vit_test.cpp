@@ -159,6 +159,21 @@ TEST_CASE("vit: sizes may change from one pass to the next, more often than are 
   CHECK(vit->tokens(torch::randn({1, 3, 8, 8}, torch::kFloat64)).isfinite().all().item<bool>());
 }
 
+TEST_CASE("vit: each layer's attention is a distribution over the tokens, of its own input") {
+  torch::manual_seed(5);
+  ViT vit(kSmall, FinalNorm::kTokens);
+  vit->eval();
+  const auto images_BCHW = pictures(2);
+  const auto both = vit->attention(images_BCHW, {1, 2}), second = vit->attention(images_BCHW, {2});
+  REQUIRE(both.size() == 2);
+  const int64_t tokens = kSmall.grid.patches() + 1;
+  CHECK(both[0].sizes() == torch::IntArrayRef({2, kSmall.heads, tokens, tokens}));
+  CHECK(difference(both[1].sum(-1), torch::ones({2, kSmall.heads, tokens})) < 1e-5);
+  CHECK(torch::equal(both[1], second[0]));
+  CHECK(!torch::equal(both[0], both[1]));
+  CHECK_THROWS_WITH_AS(vit->attention(images_BCHW, {4}), doctest::Contains("--layer"), Error);
+}
+
 TEST_CASE("vit: sizes that make no network are refused, and layers it does not have") {
   ViTOptions options = kSmall;
   options.depth = 0;

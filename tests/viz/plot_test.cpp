@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "viz/xml_text.h"
 
 namespace beit {
 namespace {
