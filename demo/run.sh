@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job in small, on real images: a tokenizer that an ImageNet network teaches, pre-training on its codes, and
-# what the features are worth. All of it stands in build/demo: codes.png, table.json and the runs. A second call goes
-# on where the first one stopped; to start anew, remove the folder.
+# what the features are worth. All of it stands in build/demo: codes.png, report.html, table.json and the runs. A second
+# call goes on where the first one stopped; to start anew, remove the folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source demo/steps.sh
@@ -29,5 +29,6 @@ part 'features of random weights' probe_random
 part 'features of the teacher' probe_teacher
 part 'what codes mean' \
   beit codes --tokenizer "$out/tokenizer" --data demo/data/cifar10-small-test.tar --output "$out/codes.png"
+part 'report' beit report "$out/tokenizer" "$out/pretrain" --output "$out/report.html"
 part 'figures' table "semantic=$out"
-printf '\nwhole demo: %s; see %s\n' "$(readable $SECONDS)" "$out/codes.png"
+printf '\nwhole demo: %s; see codes.png and report.html in %s\n' "$(readable $SECONDS)" "$out"

@@ -59,6 +59,7 @@ Command segment_test_command();
 Command codes_command();
 Command codes_mosaic_command();
 Command codes_shared_command();
+Command serve_command();
 Command convert_command();
 Command inspect_command();
 Command pack_command();

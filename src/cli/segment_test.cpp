@@ -2,8 +2,6 @@
 // Shape letters: H and W pixels, K classes.
 #include "train/segment.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -13,6 +11,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/as_trained.h"
 #include "cli/command.h"
 #include "cli/images.h"
 #include "cli/runtime.h"
@@ -103,15 +102,9 @@ struct SegmentTest {
 
   /// How labels are meant and images shown is as in training, where the weights tell it and nobody says otherwise.
   void take_from_training(const LoadedSegmenter& loaded) {
-    if (loaded.config.empty()) return;
-    OptionList as_trained = join({pick(describe(label_options), {"reduce-zero-label", "ignore-label"}),
-                                  pick(describe(windows), {"long-side", "short-side", "stride"})});
-    std::erase_if(as_trained,
-                  [&](const Option& option) { return std::ranges::find(given, option.name) != given.end(); });
-    from_json(as_trained, loaded.config, weights);
-    std::vector<std::string> taken;
-    for (const Option& option : as_trained) taken.push_back(fmt::format("--{} {}", option.name, shown(option)));
-    log().info("as in training, unless said otherwise: {}", fmt::join(taken, ", "));
+    take_as_trained(join({pick(describe(label_options), {"reduce-zero-label", "ignore-label"}),
+                          pick(describe(windows), {"long-side", "short-side", "stride"})}),
+                    given, loaded.config, weights);
   }
 
   void check() const {

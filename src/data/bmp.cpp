@@ -51,7 +51,7 @@ struct Header {
   size_t pixels_at = 0;
 };
 
-Header read_header(const BmpBytes& bytes) {
+Header read_header(const BmpBytes& bytes, int64_t most_pixels) {
   Header header;
   const size_t size = bytes.u32(kFileHeader), at = kFileHeader + 4;
   constexpr std::array<size_t, 7> kKnown{kCoreHeader, 40, 52, 56, 64, 108, 124};
@@ -75,7 +75,7 @@ Header read_header(const BmpBytes& bytes) {
       if (size == 40) header.palette_at += 12;
     }
   }
-  require_size(header.height, header.width, bytes.name());
+  require_size(header.height, header.width, bytes.name(), most_pixels);
   if (header.bits <= 8 && header.palette_count == 0) header.palette_count = size_t{1} << header.bits;
   header.pixels_at = bytes.u32(10);
   if (header.bits <= 8) {
@@ -173,9 +173,9 @@ std::array<Channel, 3> read_channels(const BmpBytes& bytes, const Header& header
 
 }  // namespace
 
-torch::Tensor decode_bmp(std::span<const uint8_t> file, std::string_view name) {
+torch::Tensor decode_bmp(std::span<const uint8_t> file, std::string_view name, int64_t most_pixels) {
   const BmpBytes bytes(file, name);
-  const Header header = read_header(bytes);
+  const Header header = read_header(bytes, most_pixels);
   const bool is_indexed = header.bits == 1 || header.bits == 4 || header.bits == 8;
   const bool is_packed = header.bits == 16 || header.bits == 24 || header.bits == 32;
   const bool has_runs = header.compression == kRle8 || header.compression == kRle4;

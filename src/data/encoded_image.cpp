@@ -7,10 +7,10 @@
 
 namespace beit {
 
-EncodedImage::EncodedImage(std::span<const uint8_t> bytes, std::string_view name, bool upright)
-    : bytes_(bytes), name_(name), orientation_(upright ? exif_orientation(bytes) : 1) {
+EncodedImage::EncodedImage(std::span<const uint8_t> bytes, std::string_view name, bool upright, int64_t most_pixels)
+    : bytes_(bytes), name_(name), orientation_(upright ? exif_orientation(bytes) : 1), most_pixels_(most_pixels) {
   if (image_format(bytes) == ImageFormat::kJpeg && orientation_ == 1) {
-    jpeg_.emplace(bytes, name);
+    jpeg_.emplace(bytes, name, most_pixels);
     size_ = jpeg_->size();
   } else {
     pixels_HWC_ = decode_whole();
@@ -19,7 +19,7 @@ EncodedImage::EncodedImage(std::span<const uint8_t> bytes, std::string_view name
 }
 
 torch::Tensor EncodedImage::decode_whole() const {
-  return apply_orientation(decode_image(bytes_, name_), orientation_);
+  return apply_orientation(decode_image(bytes_, name_, most_pixels_), orientation_);
 }
 
 torch::Tensor EncodedImage::take_pixels() {

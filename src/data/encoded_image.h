@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "data/box.h"
+#include "data/image.h"
 #include "data/jpeg.h"
 
 namespace beit {
@@ -26,8 +27,9 @@ enum class Decoding {
 class EncodedImage {
  public:
   /// Reads the header. `name` is what errors call the image. With `upright`, the pixels are turned as the file's Exif
-  /// data says (orientation.h).
-  EncodedImage(std::span<const uint8_t> bytes, std::string_view name, bool upright = false);
+  /// data says (orientation.h). TooManyPixels for an image of more than `most_pixels`.
+  EncodedImage(std::span<const uint8_t> bytes, std::string_view name, bool upright = false,
+               int64_t most_pixels = kMostPixels);
 
   /// Of the pixels.
   ImageSize size() const { return size_; }
@@ -48,6 +50,7 @@ class EncodedImage {
   std::span<const uint8_t> bytes_;
   std::string name_;
   int orientation_;
+  int64_t most_pixels_;
   std::optional<JpegFile> jpeg_;
   torch::Tensor pixels_HWC_;  // of other formats, until they are handed out
   ImageSize size_;

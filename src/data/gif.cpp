@@ -104,14 +104,14 @@ std::vector<int64_t> row_order(int64_t height, bool interlaced) {
 
 }  // namespace
 
-torch::Tensor decode_gif(std::span<const uint8_t> bytes, std::string_view name) {
+torch::Tensor decode_gif(std::span<const uint8_t> bytes, std::string_view name, int64_t most_pixels) {
   GifReader reader(bytes, name);
   reader.find_frame();
   const GifImageDesc& frame = reader.gif().Image;
   const int64_t height = std::max<int64_t>(reader.gif().SHeight, int64_t{frame.Top} + frame.Height);
   const int64_t width = std::max<int64_t>(reader.gif().SWidth, int64_t{frame.Left} + frame.Width);
-  require_size(height, width, name);
-  require_size(frame.Height, frame.Width, name);
+  require_size(height, width, name, most_pixels);
+  require_size(frame.Height, frame.Width, name, most_pixels);
   const Palette palette = make_palette(frame.ColorMap != nullptr ? frame.ColorMap : reader.gif().SColorMap);
 
   auto pixels_HWC = torch::empty({height, width, 3}, torch::kUInt8);

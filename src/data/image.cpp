@@ -23,13 +23,13 @@ ImageFormat image_format(std::span<const uint8_t> bytes) {
   return ImageFormat::kUnknown;
 }
 
-torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name) {
+torch::Tensor decode_image(std::span<const uint8_t> bytes, std::string_view name, int64_t most_pixels) {
   switch (image_format(bytes)) {
-    case ImageFormat::kJpeg: return JpegFile(bytes, name).decode();
-    case ImageFormat::kPng: return decode_png(bytes, name);
-    case ImageFormat::kWebp: return decode_webp(bytes, name);
-    case ImageFormat::kGif: return decode_gif(bytes, name);
-    case ImageFormat::kBmp: return decode_bmp(bytes, name);
+    case ImageFormat::kJpeg: return JpegFile(bytes, name, most_pixels).decode();
+    case ImageFormat::kPng: return decode_png(bytes, name, most_pixels);
+    case ImageFormat::kWebp: return decode_webp(bytes, name, most_pixels);
+    case ImageFormat::kGif: return decode_gif(bytes, name, most_pixels);
+    case ImageFormat::kBmp: return decode_bmp(bytes, name, most_pixels);
     case ImageFormat::kUnknown: break;
   }
   fail("{}: expected a JPEG, PNG, WebP, GIF or BMP image, got {}; convert or remove it", name,
@@ -60,10 +60,11 @@ void require_pixels(const torch::Tensor& pixels_HWC, std::string_view where) {
           pixels_HWC.defined() ? fmt::to_string(fmt::join(pixels_HWC.sizes(), ", ")) : "");
 }
 
-void require_size(int64_t height, int64_t width, std::string_view name) {
-  require(height > 0 && width > 0 && height <= kMostPixels / width,
-          "{}: expected at most {} pixels, got a header of {} x {}; it is damaged, or scale it down", name, kMostPixels,
-          height, width);
+void require_size(int64_t height, int64_t width, std::string_view name, int64_t most_pixels) {
+  if (height > 0 && width > 0 && height <= most_pixels / width) return;
+  throw TooManyPixels(
+      fmt::format("{}: expected at most {} pixels, got a header of {} x {}; it is damaged, or scale it down", name,
+                  most_pixels, height, width));
 }
 
 }  // namespace beit

@@ -139,10 +139,10 @@ class JpegFile::Reader {
   bool fresh_ = false;  // the header is read, and nothing after it
 };
 
-JpegFile::JpegFile(std::span<const uint8_t> bytes, std::string_view name)
+JpegFile::JpegFile(std::span<const uint8_t> bytes, std::string_view name, int64_t most_pixels)
     : reader_(std::make_unique<Reader>(bytes)), name_(name) {
   if (!reader_->read_header()) damaged();
-  require_size(reader_->height(), reader_->width(), name_);
+  require_size(reader_->height(), reader_->width(), name_, most_pixels);
   require(reader_->has_end(), "{}: expected a whole JPEG image, got one without an end; it is truncated", name_);
 }
 

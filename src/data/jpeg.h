@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "data/box.h"
+#include "data/image.h"
 
 namespace beit {
 
@@ -24,8 +25,8 @@ struct DecodedPart {
 /// The bytes must outlive it. Used by one thread.
 class JpegFile {
  public:
-  /// Reads the header. Error naming `name` where that or the file's end is missing, or the image is too large.
-  JpegFile(std::span<const uint8_t> bytes, std::string_view name);
+  /// Reads the header. Error naming `name` where that or the file's end is missing; TooManyPixels as of decode_image().
+  JpegFile(std::span<const uint8_t> bytes, std::string_view name, int64_t most_pixels = kMostPixels);
   ~JpegFile();
   JpegFile(JpegFile&&) noexcept;
   JpegFile& operator=(JpegFile&&) noexcept;

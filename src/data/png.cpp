@@ -109,10 +109,10 @@ torch::Tensor read_wide_grey(PngReader& reader, std::string_view name) {
 
 }  // namespace
 
-torch::Tensor decode_png(std::span<const uint8_t> bytes, std::string_view name) {
+torch::Tensor decode_png(std::span<const uint8_t> bytes, std::string_view name, int64_t most_pixels) {
   PngReader reader(bytes);
   if (!reader.read_header()) fail_damaged(name, reader);
-  require_size(reader.height(), reader.width(), name);
+  require_size(reader.height(), reader.width(), name, most_pixels);
   if (reader.color_type() == PNG_COLOR_TYPE_GRAY && reader.bits() == 16) return read_wide_grey(reader, name);
   auto pixels_HWC = torch::empty({reader.height(), reader.width(), 3}, torch::kUInt8);
   if (!reader.read_rows(PngRows::kRgb, pixels_HWC.mutable_data_ptr<uint8_t>(), 3)) fail_damaged(name, reader);

@@ -14,7 +14,7 @@
 namespace beit {
 
 /// As decode_image(), for bytes that start like a PNG file.
-torch::Tensor decode_png(std::span<const uint8_t> bytes, std::string_view name);
+torch::Tensor decode_png(std::span<const uint8_t> bytes, std::string_view name, int64_t most_pixels = kMostPixels);
 
 /// The pixels as they are stored, uint8 [H, W]: grey values or palette indices of 1 to 8 bits, not scaled. Error for
 /// colours, an alpha channel and 16 bits.

@@ -43,10 +43,10 @@ void decode_first_frame(std::span<const uint8_t> bytes, const torch::Tensor& can
 
 }  // namespace
 
-torch::Tensor decode_webp(std::span<const uint8_t> bytes, std::string_view name) {
+torch::Tensor decode_webp(std::span<const uint8_t> bytes, std::string_view name, int64_t most_pixels) {
   WebPBitstreamFeatures features{};
   if (WebPGetFeatures(bytes.data(), bytes.size(), &features) != VP8_STATUS_OK) fail_damaged(name, "no valid header");
-  require_size(features.height, features.width, name);
+  require_size(features.height, features.width, name, most_pixels);
   auto pixels_HWC = torch::empty({features.height, features.width, 3}, torch::kUInt8);
   if (features.has_animation != 0) {
     decode_first_frame(bytes, pixels_HWC, name);

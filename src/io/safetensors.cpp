@@ -117,6 +117,54 @@ std::string_view dtype_name(const std::string& name, const torch::Tensor& tensor
   return dtype->name;
 }
 
+/// The format's beginning, and the tensors in the order in which they follow it.
+struct Layout {
+  std::string header;  // with its length
+  std::vector<const TensorMap::value_type*> order;
+  uint64_t data_bytes = 0;
+};
+
+Layout lay_out(const TensorMap& tensors, const std::map<std::string, std::string>& metadata, const std::string& where) {
+  Layout layout;
+  Json header = Json::object();
+  if (!metadata.empty()) header[std::string(kMetadata)] = metadata;
+  for (const auto& member : tensors) {
+    header[member.first]["dtype"] = dtype_name(member.first, member.second, where);
+    header[member.first]["shape"] = member.second.sizes().vec();
+    layout.order.push_back(&member);
+  }
+  // The widest elements first: every tensor is aligned and can be used where it lies.
+  std::ranges::stable_sort(layout.order, std::greater(),
+                           [](const auto* member) { return member->second.element_size(); });
+  for (const auto* member : layout.order) {
+    const uint64_t begin = layout.data_bytes;
+    layout.data_bytes += static_cast<uint64_t>(member->second.numel() * member->second.element_size());
+    header[member->first]["data_offsets"] = {begin, layout.data_bytes};
+  }
+
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const Json::exception&) {
+    fail("{}: expected names and metadata in UTF-8, got other bytes; rename the tensors", where);
+  }
+  text.resize((text.size() + kLengthBytes - 1) / kLengthBytes * kLengthBytes, ' ');
+  const uint64_t header_bytes = text.size();
+  require(header_bytes <= kHeaderLimit, "{}: expected a header of at most {} bytes, got {}; shorten the metadata",
+          where, kHeaderLimit, header_bytes);
+  layout.header.assign(reinterpret_cast<const char*>(&header_bytes), kLengthBytes);
+  layout.header += text;
+  return layout;
+}
+
+void put(const Layout& layout, const Sink& sink) {
+  sink(layout.header);
+  for (const auto* member : layout.order) {
+    const auto dense = member->second.detach().to(torch::kCPU).resolve_conj().resolve_neg().contiguous();
+    if (dense.numel() > 0) sink({static_cast<const char*>(dense.const_data_ptr()), dense.nbytes()});
+  }
+}
+
 }  // namespace
 
 TensorFile read_safetensors(const std::filesystem::path& path) {
@@ -166,42 +214,16 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
 
 void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  std::vector<const TensorMap::value_type*> order;
-  Json header = Json::object();
-  if (!metadata.empty()) header[std::string(kMetadata)] = metadata;
-  for (const auto& member : tensors) {
-    header[member.first]["dtype"] = dtype_name(member.first, member.second, path.string());
-    header[member.first]["shape"] = member.second.sizes().vec();
-    order.push_back(&member);
-  }
-  // The widest elements first: every tensor is aligned and can be used where it lies.
-  std::ranges::stable_sort(order, std::greater(), [](const auto* member) { return member->second.element_size(); });
-  uint64_t offset = 0;
-  for (const auto* member : order) {
-    const uint64_t end = offset + static_cast<uint64_t>(member->second.numel() * member->second.element_size());
-    header[member->first]["data_offsets"] = {offset, end};
-    offset = end;
-  }
+  const Layout layout = lay_out(tensors, metadata, path.string());
+  write_file_atomically(path, [&](const Sink& sink) { put(layout, sink); });
+}
 
-  std::string text;
-  try {
-    text = header.dump();
-  } catch (const Json::exception&) {
-    fail("{}: expected names and metadata in UTF-8, got other bytes; rename the tensors", path.string());
-  }
-  text.resize((text.size() + kLengthBytes - 1) / kLengthBytes * kLengthBytes, ' ');
-  const uint64_t header_bytes = text.size();
-  require(header_bytes <= kHeaderLimit, "{}: expected a header of at most {} bytes, got {}; shorten the metadata",
-          path.string(), kHeaderLimit, header_bytes);
-
-  write_file_atomically(path, [&](const Sink& sink) {
-    sink({reinterpret_cast<const char*>(&header_bytes), kLengthBytes});
-    sink(text);
-    for (const auto* member : order) {
-      const auto dense = member->second.detach().to(torch::kCPU).resolve_conj().resolve_neg().contiguous();
-      if (dense.numel() > 0) sink({static_cast<const char*>(dense.const_data_ptr()), dense.nbytes()});
-    }
-  });
+std::string safetensors_bytes(const TensorMap& tensors, const std::map<std::string, std::string>& metadata) {
+  const Layout layout = lay_out(tensors, metadata, "safetensors");
+  std::string bytes;
+  bytes.reserve(layout.header.size() + layout.data_bytes);
+  put(layout, [&](std::string_view part) { bytes += part; });
+  return bytes;
 }
 
 }  // namespace beit

@@ -31,4 +31,7 @@ TensorFile read_safetensors(const std::filesystem::path& path);
 void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
+/// The bytes of such a file. Error likewise.
+std::string safetensors_bytes(const TensorMap& tensors, const std::map<std::string, std::string>& metadata = {});
+
 }  // namespace beit

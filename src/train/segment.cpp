@@ -22,13 +22,7 @@ TestImage test_image(const Dataset& images, int64_t index, const LabelMaps* labe
   TestImage made{.index = index, .pixels_HWC = EncodedImage(bytes, images.path(index)).decode()};
   const ImageSize size{made.pixels_HWC.size(0), made.pixels_HWC.size(1)};
   if (labels != nullptr) made.labels_HW = labels->read(index, size);
-  for (const double scale : scales_of(windows)) {
-    const auto scaled = [&](int64_t side) {
-      return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(side) * scale));
-    };
-    const ImageSize limit{scaled(windows.short_side), scaled(windows.long_side)};
-    made.views_1Chw.push_back(segmentation_test_view(made.pixels_HWC, {.limit = limit}).unsqueeze(0));
-  }
+  made.views_1Chw = window_views(made.pixels_HWC, windows, scales_of(windows));
   return made;
 }
 
@@ -60,6 +54,19 @@ std::vector<double> scales_of(const WindowOptions& windows) {
   }
   if (scales.empty()) scales.push_back(1);
   return scales;
+}
+
+std::vector<torch::Tensor> window_views(const torch::Tensor& pixels_HWC, const WindowOptions& windows,
+                                        const std::vector<double>& scales) {
+  std::vector<torch::Tensor> views_1Chw;
+  for (const double scale : scales) {
+    const auto scaled = [&](int64_t side) {
+      return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(side) * scale));
+    };
+    const ImageSize limit{scaled(windows.short_side), scaled(windows.long_side)};
+    views_1Chw.push_back(segmentation_test_view(pixels_HWC, {.limit = limit}).unsqueeze(0));
+  }
+  return views_1Chw;
 }
 
 SegmentedImage segment_image(Segmenter& model, const Dataset& images, int64_t index, const LabelMaps* labels,

@@ -30,6 +30,10 @@ struct SegmentTesting {
 /// The numbers of --scale; 1 where there is none. Error for what is no positive number.
 std::vector<double> scales_of(const WindowOptions& windows);
 
+/// The views of an image for window_scores() (core/window_scores.h), float32 [1, 3, h, w], one for each scale.
+std::vector<torch::Tensor> window_views(const torch::Tensor& pixels_HWC, const WindowOptions& windows,
+                                        const std::vector<double>& scales);
+
 /// An image and what the network predicts of it.
 struct SegmentedImage {
   int64_t index = 0;           ///< in the data set

@@ -100,7 +100,7 @@ bool read_safetensors_bytes(std::span<const uint8_t> bytes) {
   return accepts([&] { touch(read_safetensors(MemoryFile(bytes).path()), bytes.size()); });
 }
 
-using Decoder = torch::Tensor (*)(std::span<const uint8_t> bytes, std::string_view name);
+using Decoder = torch::Tensor (*)(std::span<const uint8_t>, std::string_view, int64_t most_pixels);
 
 /// Decodes, and turns the picture by what the bytes say.
 template <Decoder decode>
@@ -108,7 +108,7 @@ bool read_image_bytes(std::span<const uint8_t> bytes) {
   const int orientation = exif_orientation(bytes);
   if (orientation < 1 || orientation > 8) throw std::logic_error("an orientation is none");
   return accepts([&] {
-    const auto pixels_HWC = decode(bytes, "fuzz");
+    const auto pixels_HWC = decode(bytes, "fuzz", kMostPixels);
     require_pixels(pixels_HWC, "fuzz");
     if (pixels_HWC.numel() > 1'000'000) return;  // turned below as well, only longer
     if (apply_orientation(pixels_HWC, orientation).numel() != pixels_HWC.numel()) {

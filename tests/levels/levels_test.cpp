@@ -47,7 +47,8 @@ const std::map<std::string, Names> kBelow = {
     {"data", {"base"}},
     {"viz", {"base"}},
     {"train", {"base", "core", "io", "data", "viz"}},
-    {"cli", {"base", "core", "io", "data", "viz", "train"}},
+    {"serve", {"base", "core", "io", "data", "viz", "train"}},
+    {"cli", {"base", "core", "io", "data", "viz", "train", "serve"}},
 };
 
 TEST_CASE("levels: no file includes upward or sideways") {
