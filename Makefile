@@ -8,7 +8,7 @@
 #   make bench-accuracy minutes to a stated linear accuracy, beside PyTorch (20 minutes)
 #   make soak           runs that are killed over and over, and ranks that are (about 10 minutes)
 #   make bench          what takes how long, beside PyTorch: bench/README.md (over an hour; CASES="mim small" takes some)
-#   make setup build bench-growth asan fuzz format tidy docs install setup-python clean
+#   make setup build bench-growth asan fuzz format tidy docs install release setup-python clean
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
 #            GPU=yes|no (default: is there one), PYTHON=, DEPS=, BUILD=, PRESET=release|debug, JOBS=, PREFIX=,
@@ -27,7 +27,7 @@ SECONDS ?= 300
 export DATA PHOTOS PRECISION DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU PYTHON_TESTS
 
 .PHONY: build setup setup-python test soak demo demo-targets cifar10 camvid bench bench-accuracy bench-growth asan \
-  fuzz format tidy docs install clean
+  fuzz format tidy docs install release clean
 build: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_program
 
@@ -98,12 +98,16 @@ tidy: configure
 	scripts/tidy.sh $(FILES)
 
 docs: setup
-	@scripts/packages.sh doxygen
 	doxygen docs/Doxyfile
 
 install: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_program
 	cmake --install $(BUILD) --prefix $(PREFIX)
+
+# For machines that have nothing of ours: an archive with the program and the libraries that it needs.
+release: configure
+	cmake --build $(BUILD) -j $(JOBS) --target beit_program
+	cpack --config $(BUILD)/CPackConfig.cmake -B $(abspath $(BUILD))/package
 
 clean:
 	rm -rf build

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# LibTorch out of PyTorch's wheel, into DEPS/torch: headers and the libraries that C++ needs. Where the wheel is a CUDA
-# build, the NVIDIA libraries come beside it, into DEPS/nvidia, where its run path finds them: on a machine with a GPU
-# (or GPU=yes) all of them and their headers, else the two small ones that the CPU library needs.
+# LibTorch out of PyTorch's wheel, into DEPS/torch: headers, licenses and the libraries that C++ needs. Where the wheel
+# is a CUDA build, the NVIDIA libraries come beside it, into DEPS/nvidia, where its run path finds them: on a machine
+# with a GPU (or GPU=yes) all of them and their headers, else the two small ones that the CPU library needs.
 set -euo pipefail
 version=2.13.0
 python_version=3.11  # of the wheel that is taken where this Python is too old or too new for any
@@ -10,7 +10,7 @@ gpu=${GPU:-$(nvidia-smi -L >/dev/null 2>&1 && echo yes || echo no)}
 key="torch $version, index ${TORCH_INDEX:-default}, GPU $gpu"
 [ "$gpu" = yes ] && key+=" with headers"
 stamp=$DEPS/torch/set-up.txt
-[ -e "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && exit 0
+[ -d "$DEPS/torch/licenses" ] && [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && exit 0
 
 echo "set-up: fetching $key"
 mkdir -p "$DEPS"
@@ -26,7 +26,9 @@ gpu_libraries=(libc10_cuda.so libtorch_cuda.so libtorch_cuda_linalg.so libtorch_
 libraries=("${cpu_libraries[@]}")
 [ "$gpu" = yes ] && libraries+=("${gpu_libraries[@]}")
 # A pattern without a match is status 11: the libraries differ between wheels.
-unzip -q "$part"/torch-*.whl 'torch/include/*' "${libraries[@]/#/torch/lib/}" -d "$part" 2>/dev/null || [ $? -eq 11 ]
+unzip -q "$part"/torch-*.whl 'torch/include/*' 'torch-*.dist-info/licenses/*' "${libraries[@]/#/torch/lib/}" \
+  -d "$part" 2>/dev/null || [ $? -eq 11 ]
+mv "$part"/torch-*.dist-info/licenses "$part/torch/licenses"
 
 # The NVIDIA packages as the wheel's metadata states them (those for Python alone left out), in their own versions.
 unzip -p "$part"/torch-*.whl '*.dist-info/METADATA' | sed -nE 's/^Requires-Dist: ((cuda-toolkit|nvidia-).*)/\1/p' \

@@ -7,6 +7,6 @@ cd "$(dirname "$0")/.."
 
 scripts/packages.sh build-essential cmake ninja-build ccache pkg-config unzip ca-certificates python3 python3-pip \
   clang-format libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libjpeg62-turbo-dev libpng-dev libwebp-dev \
-  libgif-dev libprotobuf-dev protobuf-compiler libcpp-httplib-dev libssl-dev doctest-dev
+  libgif-dev libprotobuf-dev protobuf-compiler libcpp-httplib-dev libssl-dev doctest-dev doxygen
 [ -n "${TORCH_DIR:-}" ] || scripts/engine.sh
 scripts/teacher.sh

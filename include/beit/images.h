@@ -1,6 +1,7 @@
 // Images: files to pixels, pixels to what a network sees, batches in the background.
 #pragma once
 
+#include "beit/base.h"
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "data/image.h"

@@ -1,7 +1,9 @@
 // The networks, alone and out of files: load_tokenizer(), load_backbone() and their like read our own files and
-// published ones; train/export.h writes what other libraries read.
+// published ones, save() writes them; train/export.h writes what other libraries read. evaluation_transform() makes of
+// an image what a network is shown, normalise() what a backbone's first layer expects.
 #pragma once
 
+#include "beit/base.h"
 #include "core/attentive_probe.h"
 #include "core/classifier.h"
 #include "core/confusion.h"
@@ -9,6 +11,7 @@
 #include "core/linear_probe.h"
 #include "core/linear_sweep.h"
 #include "core/mim.h"
+#include "core/normalise.h"
 #include "core/probe.h"
 #include "core/segmenter.h"
 #include "core/teacher.h"
@@ -17,5 +20,6 @@
 #include "core/weights_regrid.h"
 #include "core/window_scores.h"
 #include "io/weights.h"
+#include "train/evaluation.h"
 #include "train/export.h"
 #include "train/models.h"

@@ -1,6 +1,7 @@
 // Training as the program's commands do it.
 #pragma once
 
+#include "beit/base.h"
 #include "train/backbone_start.h"
 #include "train/events.h"
 #include "train/finetune.h"

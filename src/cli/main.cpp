@@ -1,15 +1,14 @@
 // The program: finds the command, sets its options, runs it; any failure is one line on stderr and exit code 1.
-#include <c10/util/Exception.h>
-
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <new>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/out_of_memory.h"
 #include "base/stopped.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -34,7 +33,7 @@ void run(const std::vector<std::string>& words) {
   const auto commands = all_commands();
   require(!words.empty(), "expected a command, got none; see `beit --help`");
   if (words[0] == "--version") {
-    fmt::print("beit {}\n", BEIT_VERSION);
+    fmt::print("beit {}\n", version());
   } else if (asks_help(words[0])) {
     fmt::print("{}", help_on({words.begin() + 1, words.end()}, commands));
   } else if (words.size() == 2 && asks_help(words[1]) && !commands_of(commands, words[0]).empty()) {
@@ -74,15 +73,7 @@ int main(int argc, char** argv) {
     return beit::kInterruptedExit;
   } catch (const beit::Error& error) {
     return beit::report(error.what());
-  } catch (const std::bad_alloc&) {
-    return beit::report(kOutOfMemory);
-  } catch (const c10::OutOfMemoryError&) {
-    return beit::report(kOutOfMemory);
-  } catch (const c10::Error& error) {
-    const std::string message = error.what_without_backtrace();
-    const bool no_memory = message.find("DefaultCPUAllocator") != std::string::npos;
-    return beit::report(no_memory ? kOutOfMemory : beit::first_line(message));
   } catch (const std::exception& error) {
-    return beit::report(beit::first_line(error.what()));
+    return beit::report(beit::is_out_of_memory(error) ? kOutOfMemory : beit::first_line(error.what()));
   }
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/fingerprint.h"
+#include "base/version.h"
 #include "cli/runtime.h"
 
 namespace beit {
@@ -33,7 +34,7 @@ std::map<std::string, std::string> run_metadata(const std::string& command, cons
                                                 const Dataset& images, int64_t ranks, int64_t parts) {
   auto metadata = config_metadata(command, options);
   metadata.emplace("images", fingerprint(images));
-  metadata.emplace("version", BEIT_VERSION);
+  metadata.emplace("version", version());
   metadata.emplace("ranks", std::to_string(ranks));
   metadata.emplace("parts", std::to_string(parts));
   metadata.emplace("processor", processor());

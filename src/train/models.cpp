@@ -104,6 +104,16 @@ TensorMap whole_tensors(const NetworkFile& file) {
   return headless ? backbone_tensors(file) : file.tensors;
 }
 
+/// The options are those that the file cannot do without. They are read back before anything is written, so that what
+/// contradicts the network is refused.
+void write_network(const std::filesystem::path& path, const torch::nn::Module& network, const OptionList& options,
+                   const std::vector<std::string>& class_names = {}) {
+  TensorFile file{.tensors = state_dict(network), .metadata = {{"format", "beit"}, {"config", to_json(options)}}};
+  if (!class_names.empty()) file.metadata.insert(class_metadata(class_names));
+  as_network(file, path.string());
+  write_safetensors(path, file.tensors, file.metadata);
+}
+
 }  // namespace
 
 TokenizerOptions tokenizer_options(const ModelOptions& given, const CodebookOptions& codebook, int64_t target_width) {
@@ -202,6 +212,38 @@ LoadedBackbone random_backbone(const ModelOptions& model, const MimChoice& choic
   loaded.model = ViT(std::shared_ptr<ViTImpl>(whole.ptr()));
   loaded.model->eval();
   return loaded;
+}
+
+void save(const std::filesystem::path& path, const LoadedTokenizer& tokenizer) {
+  ModelOptions options = tokenizer.options;
+  CodebookOptions codebook = tokenizer.codebook;
+  write_network(path, *tokenizer.model, join({describe(options), describe(codebook)}));
+}
+
+void save(const std::filesystem::path& path, const LoadedMim& mim) {
+  ModelOptions options = mim.options;
+  MimChoice choice = mim.choice;
+  write_network(path, *mim.model, join({describe(options), describe(choice)}));
+}
+
+void save(const std::filesystem::path& path, const LoadedClassifier& classifier) {
+  ModelOptions options = classifier.options;
+  write_network(path, *classifier.model, describe(options), classifier.class_names);
+}
+
+void save(const std::filesystem::path& path, const LoadedSegmenter& segmenter) {
+  ModelOptions options = segmenter.options;
+  SegmenterChoice choice = segmenter.choice;
+  write_network(path, *segmenter.model, join({describe(options), describe(choice)}), segmenter.class_names);
+}
+
+void save(const std::filesystem::path& path, const LoadedBackbone& backbone) {
+  require(backbone.input == InputForm::kImagenetNorm,
+          "{}: expected a backbone that takes ImageNet's mean and deviation, got a tokenizer's encoder, which takes "
+          "2 x - 1; save the tokenizer",
+          path.string());
+  ModelOptions options = backbone.options;
+  write_network(path, *backbone.model, describe(options));
 }
 
 }  // namespace beit

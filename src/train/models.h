@@ -1,8 +1,10 @@
-// From options to networks, and from files to networks ready for use.
+// From options to networks, from files to networks ready for use, and back to files.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/config.h"
 #include "core/classifier.h"
@@ -71,5 +73,15 @@ LoadReport mismatches(const NetworkFile& file);
 
 /// The backbone of a pre-training model at its initial values, drawn from LibTorch's generator.
 LoadedBackbone random_backbone(const ModelOptions& model, const MimChoice& choice);
+
+/// Written as the commands do it, with the options that tensors do not tell, so that load_*() and every command read
+/// the file again. From any device, in train() or eval(). The file is there whole or not at all. Error, and nothing
+/// written, where options and network contradict each other, or the file cannot be written.
+void save(const std::filesystem::path& path, const LoadedTokenizer& tokenizer);
+void save(const std::filesystem::path& path, const LoadedMim& mim);
+void save(const std::filesystem::path& path, const LoadedClassifier& classifier);
+void save(const std::filesystem::path& path, const LoadedSegmenter& segmenter);
+/// Error also for a tokenizer's encoder that takes 2 x - 1, which a backbone's file cannot state: save the tokenizer.
+void save(const std::filesystem::path& path, const LoadedBackbone& backbone);
 
 }  // namespace beit

@@ -122,6 +122,58 @@ TEST_CASE("models: a tokenizer's encoder serves as backbone, with its own standa
   for (const auto& [name, tensor] : tensors) CHECK(torch::equal(tensor, saved.at("encoder." + name)));
 }
 
+TEST_CASE("models: what is saved comes back, with what its tensors do not tell") {
+  const TemporaryFolder folder;
+  const auto given = folder.path / "model.safetensors", path = folder.path / "saved.safetensors";
+  const torch::NoGradGuard no_grad;
+  const auto images_BCHW = torch::rand({2, 3, 32, 32});
+
+  write_small_tokenizer(given);
+  LoadedTokenizer tokenizer = load_tokenizer(given);
+  tokenizer.codebook.beta = 0.5;
+  save(path, tokenizer);
+  LoadedTokenizer again = load_tokenizer(path);
+  CHECK(torch::equal(again.model->codes(images_BCHW), tokenizer.model->codes(images_BCHW)));
+  CHECK(again.options.heads == kSmallModel.heads);  // which a width of 16 does not tell
+  CHECK(again.codebook.beta == 0.5);
+
+  write_small_pretrained(given);
+  const LoadedMim mim = load_mim(given);
+  save(path, mim);
+  CHECK(load_mim(path).choice.early_layers == 1);
+
+  Classifier classifier(ClassifierOptions{.vit = mim.model->options(), .classes = 2});
+  classifier->eval();
+  save(path,
+       LoadedClassifier{.model = classifier, .options = mim.options, .classes = 2, .class_names = {"cat", "dog"}});
+  LoadedClassifier named = load_classifier(path);
+  CHECK(named.class_names == std::vector<std::string>{"cat", "dog"});
+  CHECK(torch::equal(named.model->forward(images_BCHW), classifier->forward(images_BCHW)));
+
+  write_small_segmenter(given);
+  LoadedSegmenter segmenter = load_segmenter(given);
+  segmenter.choice.auxiliary_weight = 0.2;
+  save(path, segmenter);
+  CHECK(load_segmenter(path).choice.auxiliary_weight == 0.2);
+  CHECK(load_segmenter(path).class_names == segmenter.class_names);
+
+  LoadedBackbone backbone = load_backbone(given);
+  save(path, backbone);
+  CHECK(open_network(path).network == Network::kBackbone);
+  CHECK(torch::equal(load_backbone(path).model->tokens(images_BCHW), backbone.model->tokens(images_BCHW)));
+}
+
+TEST_CASE("models: what could not be read again is not saved") {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "saved.safetensors";
+  write_small_tokenizer(folder.path / "model.safetensors");
+  CHECK_THROWS_WITH_AS(save(path, load_backbone(folder.path)), doctest::Contains("save the tokenizer"), Error);
+  LoadedTokenizer tokenizer = load_tokenizer(folder.path);
+  tokenizer.options.width = 32;
+  CHECK_THROWS_WITH_AS(save(path, tokenizer), doctest::Contains("width"), Error);
+  CHECK(!std::filesystem::exists(path));
+}
+
 TEST_CASE("models: a network that is read draws no initial values") {
   const TemporaryFolder folder;
   const auto path = folder.path / "model.safetensors";
