@@ -3,6 +3,7 @@
 
 #include "beit/base.h"
 #include "train/backbone_start.h"
+#include "train/decode.h"
 #include "train/events.h"
 #include "train/finetune.h"
 #include "train/loop.h"

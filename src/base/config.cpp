@@ -187,6 +187,32 @@ void resolve(MimChoice& o, const ModelOptions& model) {
           model.depth, o.early_layers);
 }
 
+OptionList describe(DecoderChoice& o) {
+  return {
+      {.name = "tokenizer",
+       .value = &o.tokenizer,
+       .help = "whose codes are decoded: its weights, ours or published, or run folder of `beit vqkd`",
+       .value_name = "FILE|RUN"},
+      {.name = "image-size",
+       .value = &o.image_size,
+       .help = "pixels of a side, for which the tokenizer's positions are resized; 0: its own",
+       .range = kSide},
+      {.name = "width", .value = &o.width, .help = "of a token", .range = kFrom1},
+      {.name = "depth", .value = &o.depth, .help = "blocks", .range = kFrom1},
+      {.name = "heads",
+       .value = &o.heads,
+       .help = "of attention, divide the width; 0: the width over 64",
+       .range = kFrom0},
+  };
+}
+
+void resolve(DecoderChoice& o) {
+  check_ranges(describe(o), "decode");
+  if (o.heads == 0) o.heads = std::max<int64_t>(1, o.width / 64);
+  require(o.width % o.heads == 0, "decode: expected heads that divide the width, got {} heads at width {}; set --heads",
+          o.heads, o.width);
+}
+
 OptionList describe(LoadOptions& o) {
   return {
       {.name = "image-size",

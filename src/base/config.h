@@ -65,6 +65,17 @@ OptionList describe(MimChoice&);
 /// Fills in what follows from the network, which is resolved; Error where sizes do not fit.
 void resolve(MimChoice&, const ModelOptions&);
 
+/// The network that turns a tokenizer's codes into pixels.
+struct DecoderChoice {
+  std::string tokenizer = {};  ///< file or run folder
+  int64_t image_size = 0;      ///< pixels; 0: the tokenizer's own
+  int64_t width = 384, depth = 6;
+  int64_t heads = 0;  ///< 0: the width over 64
+};
+OptionList describe(DecoderChoice&);
+/// Fills in the heads; Error where sizes do not fit. Resolved options stay as they are.
+void resolve(DecoderChoice&);
+
 /// What a file of weights may leave open.
 struct LoadOptions {
   int64_t image_size = 0;       ///< pixels that positions are resized for; 0: the file's own

@@ -48,6 +48,8 @@ std::vector<Command> all_commands();
 // Each in the file of its name; commands.cpp lists them.
 Command vqkd_command();
 Command tokenize_command();
+Command decode_command();
+Command decode_images_command();
 Command pretrain_command();
 Command finetune_command();
 Command eval_command();

@@ -65,7 +65,7 @@ Json codebook_facts(const TensorMap& tensors) {
   return facts;
 }
 
-/// What the tensors' shapes and names say of a network of ours, and how it fits.
+/// What the tensors' shapes and names say of a network of ours or a pixel decoder, and how it fits.
 Json network_facts(const NetworkFile& file) {
   const ViTOptions& vit = file.vit;
   const auto relative = vit.relative_position == RelPos::kBlock    ? "block"
@@ -79,7 +79,9 @@ Json network_facts(const NetworkFile& file) {
              {"absolute_position", vit.absolute_position},
              {"relative_position", relative},
              {"layer_scale", vit.layer_scale > 0}};
-  if (file.network == Network::kTokenizer) {
+  if (file.network == Network::kDecoder) {
+    facts.update({{"codes", file.codebook.codes}, {"code_dim", file.codebook.code_dim}});
+  } else if (file.network == Network::kTokenizer) {
     facts.update({{"codes", file.codebook.codes},
                   {"code_dim", file.codebook.code_dim},
                   {"decoder_depth", file.codebook.decoder_depth},
@@ -139,7 +141,7 @@ Json facts_of(const std::string& path, const TensorFile& given) {
     facts["content"] =
         fmt::format("{}{}", given.metadata.contains("step") ? "a checkpoint of " : "", readable(file.network));
     if (file.network < Network::kCodes) facts["names"] = file.form;
-    if (is_ours(file.network)) facts["network"] = network_facts(file);
+    if (is_ours(file.network) || file.network == Network::kDecoder) facts["network"] = network_facts(file);
     if (!file.assumed.empty()) facts["assumed"] = file.assumed;
     if (is_teacher(file.network)) add_teacher_facts(facts, file, library_config(given, path));
     if (!file.left_out.empty()) facts["no_part_of_the_network"] = file.left_out;

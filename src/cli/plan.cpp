@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::string_view, 4> kPlanned{"vqkd", "pretrain", "finetune", "segment"};
+constexpr std::array<std::string_view, 5> kPlanned{"vqkd", "decode", "pretrain", "finetune", "segment"};
 
 bool is_planned(const std::string& name) { return std::ranges::find(kPlanned, name) != kPlanned.end(); }
 

@@ -38,7 +38,7 @@ std::string words(const Json& line, const char* key) {
 }
 
 /// What tells of each command's runs how well they go, over --val-data.
-constexpr std::array kValidated{"val_top1", "val_miou", "val_masked_accuracy", "val_usage_percent"};
+constexpr std::array kValidated{"val_top1", "val_miou", "val_masked_accuracy", "val_usage_percent", "val_psnr"};
 
 /// What the log says last of each kind; null where nothing.
 struct LastLines {
@@ -118,7 +118,8 @@ std::optional<RunFigure> figure_of(const LastLines& last) {
   for (const char* key : kValidated) {
     if (const auto value = number(last.validated, key)) return RunFigure{key, *value};
   }
-  for (const auto& [line, key] : {std::pair(&last.step, "mlm_acc_1"), std::pair(&last.epoch, "usage_percent")}) {
+  for (const auto& [line, key] :
+       {std::pair(&last.step, "mlm_acc_1"), std::pair(&last.epoch, "usage_percent"), std::pair(&last.step, "psnr")}) {
     if (const auto value = number(*line, key)) return RunFigure{key, *value};
   }
   return std::nullopt;

@@ -18,8 +18,9 @@ std::string share(int64_t done, int64_t all) {
   return done > 0 ? std::to_string(done) : "";
 }
 
-/// In percent, which all are but the accuracies of masked codes: these are shares.
+/// In percent, which most are; the accuracies of masked codes are shares, PSNR is in decibels.
 std::string shown(const RunFigure& figure) {
+  if (figure.name.ends_with("psnr")) return fmt::format("{} {:.1f} dB", figure.name, figure.value);
   const bool is_share = figure.name == "val_masked_accuracy" || figure.name == "mlm_acc_1";
   const std::string name = figure.name.substr(0, figure.name.rfind("_percent"));
   return fmt::format("{} {:.1f}%", name, is_share ? 100 * figure.value : figure.value);

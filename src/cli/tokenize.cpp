@@ -100,15 +100,17 @@ struct Tokenize {
     }
     progress.clear();
     require(done > 0, "tokenize: expected images that can be read, got {} damaged ones", loader.damaged());
-    if (!output.empty()) write(codes_MN.slice(0, 0, done), paths, grid);
+    if (!output.empty()) write(codes_MN.slice(0, 0, done), paths, grid, tokenizer_identity(loaded.model));
     summarize(done, loader.damaged(), progress.images_per_s(done), code_usage(loaded.model->quantizer()->counts()),
               loaded.codebook.codes);
   }
 
-  void write(const torch::Tensor& codes_MN, const std::vector<std::string>& paths, const Grid& grid) {
+  void write(const torch::Tensor& codes_MN, const std::vector<std::string>& paths, const Grid& grid,
+             const std::string& identity) {
     auto metadata = config_metadata("tokenize", options());
     metadata["paths"] = paths_metadata(paths);
     metadata["grid"] = fmt::format("{}x{}", grid.rows, grid.columns);
+    metadata["tokenizer"] = identity;
     write_safetensors(output, {{"codes", codes_MN}}, metadata);
   }
 

@@ -64,7 +64,7 @@ std::vector<std::string> label_paths(const Dataset& images, std::span<const fs::
     paths.push_back(label_path(path_below_source(images, i, sources)));
     const auto key = one_place ? paths.back() : fmt::format("{}/{}", images.source(i), paths.back());
     const auto [first, fresh] = seen.emplace(key, i);
-    require(fresh, "{}: expected a label map of its own, got {}, which is also that of {}; rename one of the images",
+    require(fresh, "{}: expected a PNG file of its own, got {}, which is also that of {}; rename one of the images",
             images.path(i), paths.back(), images.path(first->second));
   }
   return paths;

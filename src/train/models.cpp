@@ -1,9 +1,13 @@
 #include "train/models.h"
 
 #include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <span>
 #include <string_view>
 
 #include "base/error.h"
+#include "base/fingerprint.h"
 #include "base/log.h"
 #include "core/init.h"
 #include "io/weights.h"
@@ -83,6 +87,11 @@ Segmenter empty_segmenter(const NetworkFile& file) {
   return Segmenter(segmenter_options(file.vit, file.segmenter, file.classes));
 }
 
+PixelDecoder empty_pixel_decoder(const NetworkFile& file) {
+  return PixelDecoder(
+      PixelDecoderOptions{.vit = file.vit, .codes = file.codebook.codes, .code_width = file.codebook.code_dim});
+}
+
 ViT empty_backbone(const NetworkFile& file) { return ViT(file.vit, file.final_norm); }
 
 std::shared_ptr<torch::nn::Module> empty_network(const NetworkFile& file) {
@@ -90,6 +99,7 @@ std::shared_ptr<torch::nn::Module> empty_network(const NetworkFile& file) {
     case Network::kTokenizer: return empty_tokenizer(file).ptr();
     case Network::kPretrained: return empty_mim(file).ptr();
     case Network::kClassifier: return empty_classifier(file).ptr();
+    case Network::kDecoder: return empty_pixel_decoder(file).ptr();
     case Network::kSegmenter:
       if (file.classes > 0) return empty_segmenter(file).ptr();
       [[fallthrough]];  // heads of another kind: its backbone
@@ -105,13 +115,26 @@ TensorMap whole_tensors(const NetworkFile& file) {
 }
 
 /// The options are those that the file cannot do without. They are read back before anything is written, so that what
-/// contradicts the network is refused.
+/// contradicts the network is refused. `trained`: JSON of options that may hold others, which stay. `metadata`: more of
+/// the file's own.
 void write_network(const std::filesystem::path& path, const torch::nn::Module& network, const OptionList& options,
-                   const std::vector<std::string>& class_names = {}) {
-  TensorFile file{.tensors = state_dict(network), .metadata = {{"format", "beit"}, {"config", to_json(options)}}};
-  if (!class_names.empty()) file.metadata.insert(class_metadata(class_names));
-  as_network(file, path.string());
+                   const std::map<std::string, std::string>& metadata = {}, const std::string& trained = {}) {
+  auto config = nlohmann::ordered_json::parse(trained, nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object()) config = nlohmann::ordered_json::object();
+  config.update(nlohmann::ordered_json::parse(to_json(options)));
+  const auto text = config.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  TensorFile file{.tensors = state_dict(network), .metadata = {{"format", "beit"}, {"config", text}}};
+  file.metadata.insert(metadata.begin(), metadata.end());
+  require(
+      mismatches(as_network(file, path.string())).complete(),
+      "{}: expected a network as its options describe it, got other tensors; give the options that it was made with",
+      path.string());
   write_safetensors(path, file.tensors, file.metadata);
+}
+
+std::map<std::string, std::string> named_classes(const std::vector<std::string>& names) {
+  if (names.empty()) return {};
+  return {class_metadata(names)};
 }
 
 }  // namespace
@@ -160,6 +183,35 @@ SegmenterOptions segmenter_options(const ViTOptions& backbone, const SegmenterCh
           .dropout = choice.dropout};
 }
 
+PixelDecoderOptions pixel_decoder_options(const DecoderChoice& given, const ModelOptions& tokenizer,
+                                          const CodebookOptions& codebook) {
+  DecoderChoice choice = given;
+  resolve(choice);
+  return {.vit = {.grid = grid_of(tokenizer),
+                  .patch_size = tokenizer.patch_size,
+                  .width = choice.width,
+                  .depth = choice.depth,
+                  .heads = choice.heads},
+          .codes = codebook.codes,
+          .code_width = codebook.code_dim};
+}
+
+std::string tokenizer_identity(const Tokenizer& tokenizer) {
+  const TokenizerOptions& options = tokenizer->options();
+  Fingerprint print;
+  print.add(options.input == InputForm::kImagenetNorm ? "imagenet_norm" : "default");
+  print.add(std::to_string(options.encoder.heads));
+  for (const auto& [name, tensor] : state_dict(*tokenizer)) {
+    const bool gives_codes =
+        name.starts_with("encoder.") || name.starts_with("encode_task_layer.") || name == "quantize.embedding.weight";
+    if (!gives_codes || name == "encoder.pos_embed") continue;
+    const auto values = tensor.to(torch::kCPU).contiguous();
+    print.add(name);
+    print.add(std::span(static_cast<const uint8_t*>(values.const_data_ptr()), values.nbytes()));
+  }
+  return fmt::format("{} codes of width {} ({:016x})", options.quantizer.codes, options.quantizer.width, print.value());
+}
+
 LoadedTokenizer load_tokenizer(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kTokenizer);
   return {filled(empty_tokenizer, file.tensors, file), file.model, file.codebook};
@@ -183,6 +235,11 @@ LoadedSegmenter load_segmenter(const std::filesystem::path& path, const LoadOpti
           file.classes,
           file.class_names,
           file.config};
+}
+
+LoadedPixelDecoder load_pixel_decoder(const std::filesystem::path& path) {
+  const NetworkFile file = open(path, {}, Network::kDecoder);
+  return {filled(empty_pixel_decoder, file.tensors, file), file.decoder, file.tokenizer};
 }
 
 LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOptions& load) {
@@ -228,13 +285,22 @@ void save(const std::filesystem::path& path, const LoadedMim& mim) {
 
 void save(const std::filesystem::path& path, const LoadedClassifier& classifier) {
   ModelOptions options = classifier.options;
-  write_network(path, *classifier.model, describe(options), classifier.class_names);
+  write_network(path, *classifier.model, describe(options), named_classes(classifier.class_names));
 }
 
 void save(const std::filesystem::path& path, const LoadedSegmenter& segmenter) {
   ModelOptions options = segmenter.options;
   SegmenterChoice choice = segmenter.choice;
-  write_network(path, *segmenter.model, join({describe(options), describe(choice)}), segmenter.class_names);
+  write_network(path, *segmenter.model, join({describe(options), describe(choice)}),
+                named_classes(segmenter.class_names), segmenter.config);
+}
+
+void save(const std::filesystem::path& path, const LoadedPixelDecoder& decoder) {
+  DecoderChoice choice = decoder.choice;
+  const auto metadata = decoder.tokenizer.empty()
+                            ? std::map<std::string, std::string>()
+                            : std::map<std::string, std::string>{{"tokenizer", decoder.tokenizer}};
+  write_network(path, *decoder.model, describe(choice), metadata);
 }
 
 void save(const std::filesystem::path& path, const LoadedBackbone& backbone) {

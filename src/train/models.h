@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "core/classifier.h"
 #include "core/mim.h"
+#include "core/pixel_decoder.h"
 #include "core/segmenter.h"
 #include "core/tokenizer.h"
 #include "train/network_file.h"
@@ -20,6 +21,14 @@ TokenizerOptions tokenizer_options(const ModelOptions& model, const CodebookOpti
 MimOptions mim_options(const ModelOptions& model, const MimChoice& choice, int64_t codes);
 /// The pyramid takes the blocks of the published recipe, or those at the same parts of the depth.
 SegmenterOptions segmenter_options(const ViTOptions& backbone, const SegmenterChoice& choice, int64_t classes);
+
+/// For the codes of a tokenizer with these options, on the grid that its image size gives. The choice is resolved here.
+PixelDecoderOptions pixel_decoder_options(const DecoderChoice& choice, const ModelOptions& tokenizer,
+                                          const CodebookOptions& codebook);
+
+/// Tells tokenizers apart by the codes that they give: "8192 codes of width 32 (0123456789abcdef)", with a hash of
+/// encoder, codebook and input form; without positions, so that it is the same at every image size.
+std::string tokenizer_identity(const Tokenizer& tokenizer);
 
 // Of files of ours and published ones (train/network_file.h). Networks come in eval(), on the CPU. The log says what
 // was assumed, and warns of weights that are not finite. Error where a file holds another network, or a tensor is
@@ -58,6 +67,14 @@ struct LoadedSegmenter {
 };
 LoadedSegmenter load_segmenter(const std::filesystem::path& path, const LoadOptions& options = {});
 
+struct LoadedPixelDecoder {
+  PixelDecoder model = nullptr;
+  DecoderChoice choice;        ///< resolved; its `tokenizer` is where that was in training
+  std::string tokenizer = {};  ///< tokenizer_identity() of that; empty where the file has none
+};
+/// Of files of ours alone.
+LoadedPixelDecoder load_pixel_decoder(const std::filesystem::path& path);
+
 struct LoadedBackbone {
   ViT model = nullptr;
   ModelOptions options;  ///< resolved
@@ -81,6 +98,7 @@ void save(const std::filesystem::path& path, const LoadedTokenizer& tokenizer);
 void save(const std::filesystem::path& path, const LoadedMim& mim);
 void save(const std::filesystem::path& path, const LoadedClassifier& classifier);
 void save(const std::filesystem::path& path, const LoadedSegmenter& segmenter);
+void save(const std::filesystem::path& path, const LoadedPixelDecoder& decoder);
 /// Error also for a tokenizer's encoder that takes 2 x - 1, which a backbone's file cannot state: save the tokenizer.
 void save(const std::filesystem::path& path, const LoadedBackbone& backbone);
 

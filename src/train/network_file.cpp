@@ -17,6 +17,8 @@ namespace beit {
 namespace {
 
 constexpr const char* kPatches = "patch_embed.proj.weight";
+constexpr const char* kCodebook = "quantize.embedding.weight";
+constexpr const char* kPixels = "decode_pixels.weight";
 constexpr const char* kTable = "relative_position_bias_table";
 constexpr int64_t kMostSide = 64;  // patches of a grid's side: pairs of patches are held as a matrix
 
@@ -80,7 +82,8 @@ void check_storages(const TensorMap& tensors, const std::string& where) {
 Network network_of(const TensorMap& tensors, const std::string& command) {
   const auto holds = [&](const char* name) { return tensors.contains(name); };
   const bool has_backbone = holds(kPatches) && holds("blocks.0.attn.qkv.weight");
-  if (holds("quantize.embedding.weight") && holds("encoder.patch_embed.proj.weight")) return Network::kTokenizer;
+  if (holds(kCodebook) && holds("encoder.patch_embed.proj.weight")) return Network::kTokenizer;
+  if (holds(kCodebook) && holds(kPixels)) return Network::kDecoder;
   if (holds("backbone.blocks.0.attn.qkv.bias")) return Network::kDino;
   if (holds("backbone.patch_embed.proj.weight")) return Network::kSegmenter;
   if (has_backbone && holds("lm_head.weight")) return Network::kPretrained;
@@ -128,14 +131,17 @@ int64_t positive(const nlohmann::json& object, std::initializer_list<const char*
   return 0;
 }
 
+/// The configuration in a file of ours.
+std::optional<std::string> own_config(const TensorFile& file) {
+  const auto format = file.metadata.find("format"), config = file.metadata.find("config");
+  if (format == file.metadata.end() || format->second != "beit" || config == file.metadata.end()) return std::nullopt;
+  return config->second;
+}
+
 Stated stated_by(const TensorFile& file, const std::string& where) {
   Stated stated;
-  const auto metadata = [&](const char* key) {
-    const auto found = file.metadata.find(key);
-    return found == file.metadata.end() ? std::string() : found->second;
-  };
-  if (metadata("format") == "beit" && file.metadata.contains("config")) {
-    stated.config = metadata("config");
+  stated.config = own_config(file);
+  if (stated.config) {
     from_json(describe(stated.model), *stated.config, where);
     resolve(stated.model);
   } else {
@@ -242,7 +248,7 @@ void resize(NetworkFile& file, int64_t image_size) try {
 void derive_tokenizer(NetworkFile& file, const Stated& stated, const LoadOptions& options) {
   const Shapes shapes(file.tensors, file.path);
   if (stated.config) from_json(describe(file.codebook), *stated.config, file.path);
-  const auto& codes = shapes.get("quantize.embedding.weight", 2);
+  const auto& codes = shapes.get(kCodebook, 2);
   file.codebook.codes = codes.size(0);
   file.codebook.code_dim = codes.size(1);
   file.decoder_width = shapes.get("decoder.patch_embed.proj.weight", 4).size(0);
@@ -273,6 +279,46 @@ void derive_tokenizer(NetworkFile& file, const Stated& stated, const LoadOptions
   add("quantize.embedding.cluster_size", zeros_K);
   add("quantize.embedding.embed_avg", codes);
   add("quantize.embedding.initted", torch::ones({1}));
+}
+
+void derive_decoder(NetworkFile& file, const TensorFile& given) {
+  const TensorMap inner = tensors_under(file.tensors, "decoder.");
+  const Shapes shapes(file.tensors, file.path), tower(inner, file.path + ": decoder");
+  file.config = own_config(given).value_or("");
+  DecoderChoice& choice = file.decoder;
+  if (!file.config.empty()) from_json(describe(choice), file.config, file.path);
+  const auto& codes_KC = shapes.get(kCodebook, 2);
+  file.codebook.codes = codes_KC.size(0);
+  file.codebook.code_dim = codes_KC.size(1);
+  ViTOptions& vit = file.vit;
+  vit.width = tower.get(kPatches, 4).size(0);
+  check_shape(tower, kPatches, {vit.width, file.codebook.code_dim, 1, 1});
+  const int64_t hidden = tower.get("blocks.0.mlp.fc1.weight", 2).size(0);
+  vit.depth = check_blocks(tower, "blocks.", vit.width, hidden);
+  vit.mlp_ratio = static_cast<double>(hidden) / static_cast<double>(vit.width);
+  vit.grid = grid_of_shapes(tower, vit, /*table=*/"");
+  const int64_t values = shapes.get(kPixels, 2).size(0);
+  vit.patch_size = std::llround(std::sqrt(static_cast<double>(values) / 3));
+  require(3 * vit.patch_size * vit.patch_size == values,
+          "{}: {}: expected the pixels of a square patch in 3 channels, got {} values; the file is damaged", file.path,
+          kPixels, values);
+  check_shape(shapes, kPixels, {values, vit.width});
+  const bool stated = !file.config.empty() && choice.heads > 0;
+  vit.heads = stated ? choice.heads : tower_heads(vit.width, 0, tower.where());
+  if (!stated) {
+    file.assumed.push_back(fmt::format("{} head{}, the width over 64", vit.heads, vit.heads == 1 ? "" : "s"));
+  }
+  require(vit.width % vit.heads == 0,
+          "{}: expected heads that divide the width, got {} heads at width {}; the file is damaged", file.path,
+          vit.heads, vit.width);
+  choice.image_size = vit.grid.rows * vit.patch_size;
+  choice.width = vit.width;
+  choice.depth = vit.depth;
+  choice.heads = vit.heads;
+  resolve(choice);
+  const auto tokenizer = given.metadata.find("tokenizer");
+  if (tokenizer != given.metadata.end()) file.tokenizer = tokenizer->second;
+  file.form = "beit's own";
 }
 
 void derive_pretrained(NetworkFile& file, const Stated& stated) {
@@ -359,6 +405,7 @@ std::string_view readable(Network network) {
     case Network::kBackbone: return "a backbone";
     case Network::kClip: return "a CLIP network";
     case Network::kDino: return "a DINO network";
+    case Network::kDecoder: return "a pixel decoder";
     case Network::kCodes: return "codes of images";
     case Network::kUnknown: break;
   }
@@ -413,6 +460,10 @@ NetworkFile as_network(const TensorFile& given, std::string path, const LoadOpti
   file.order = std::move(named.order);
   file.form = std::move(named.form);
   file.left_out = std::move(named.left_out);
+  if (file.network == Network::kDecoder) {
+    check_storages(file.tensors, file.path);
+    derive_decoder(file, given);
+  }
   if (!is_ours(file.network)) return file;
   require(options.input_form.empty() || file.network == Network::kTokenizer,
           "{}: expected a tokenizer for --input-form, got {}; leave the option out", file.path, readable(file.network));

@@ -21,8 +21,9 @@ enum class Network {
   kSegmenter,   ///< `backbone.*`, `decode_head.*`, `auxiliary_head.*`
   kBackbone,    ///< without any head
   kClip,
-  kDino,   ///< teachers
-  kCodes,  ///< what `beit tokenize` wrote
+  kDino,     ///< teachers
+  kDecoder,  ///< codebook, `decoder.*`, `decode_pixels`: codes to pixels
+  kCodes,    ///< what `beit tokenize` wrote
   kUnknown,
 };
 /// What is assumed of a backbone that was trained without a final norm and is used with one.
@@ -50,8 +51,9 @@ struct NetworkFile {
   ViTOptions vit;      ///< of the encoder or backbone
   ModelOptions model;  ///< the same as options, resolved
   FinalNorm final_norm = FinalNorm::kTokens;
-  // Of kTokenizer:
+  // Of kTokenizer; of kDecoder its codes and their width:
   CodebookOptions codebook;
+  // Of kTokenizer:
   int64_t decoder_width = 0, decoder_heads = 0, target_width = 0;
   // Of kPretrained:
   MimChoice mim;
@@ -61,6 +63,10 @@ struct NetworkFile {
   std::vector<std::string> class_names;  ///< in the order of the outputs; empty where the file has none
   // Of kSegmenter; without classes its heads are not those of UPerNet:
   SegmenterChoice segmenter;
+
+  // Of kDecoder; `vit` is what makes its pictures, whose grid and patches it has:
+  DecoderChoice decoder;  ///< resolved
+  std::string tokenizer;  ///< tokenizer_identity() of the one that its codes are of; empty where the file does not tell
 
   /// Before the names of the encoder or backbone: "", "encoder." or "backbone.".
   std::string_view prefix() const;

@@ -168,7 +168,7 @@ TEST_CASE("recipes: the list has a line for each, with what it is for and what i
   const auto ended = start({"recipes"});
   CHECK(ended.code == 0);
   CHECK(std::ranges::count(ended.out, '\n') == 1 + std::ssize(shipped_recipes()));
-  CHECK(ended.out.find("\nbase-1600     pretrain, finetune, segment  Base, 1600 epochs on ImageNet-1k") !=
+  CHECK(ended.out.find("\nbase-1600     pretrain, finetune, segment    Base, 1600 epochs on ImageNet-1k") !=
         std::string::npos);
   CHECK(ended.out.find("  # ") == std::string::npos);
 }

@@ -91,6 +91,17 @@ TEST_CASE("runs: the figure of fine-tuning is its top-1, of segmentation its mea
   CHECK(start({"runs", root.path.string()}).out.find("val_top1 75.0%") != std::string::npos);
 }
 
+TEST_CASE("runs: the figure of a pixel decoder is its PSNR, in decibels") {
+  const TemporaryFolder root;
+  const std::string step = R"({"step":40,"epoch":2,"loss":0.02,"psnr":17.25,"lr":1e-3})"
+                           "\n";
+  put_run(root.path, kStart + step, "decode");
+  CHECK(run_state(root.path).figure->name == "psnr");
+  put_run(root.path, kStart + R"({"event":"epoch","epoch":1,"step":30,"val_psnr":21.5,"val_ssim":0.5})" + "\n" + step,
+          "decode");
+  CHECK(start({"runs", root.path.string()}).out.find("val_psnr 21.5 dB") != std::string::npos);
+}
+
 TEST_CASE("runs: a log without its beginning and its end tells what it can") {
   const TemporaryFolder root;
   put_run(root.path,

@@ -117,7 +117,7 @@ TEST_CASE("label maps: a path that leaves its source, or that two images share, 
   CHECK(label_paths(folders.open(), Paths{folders.images}, true) == std::vector<std::string>{"a.bmp.png", "a.png"});
   write_bytes(folders.images / "a.webp", encode_png(picture(2, 3)));
   const auto same = error_of([&] { folders.maps(folders.open()); });
-  CHECK(contains(same, "a.webp: expected a label map of its own"));
+  CHECK(contains(same, "a.webp: expected a PNG file of its own"));
   CHECK(contains(same, "a.png"));
 
   const Folders other;

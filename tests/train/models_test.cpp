@@ -69,6 +69,54 @@ TEST_CASE("models: a segmentation comes back from its file, with sizes from shap
   }
 }
 
+TEST_CASE("models: a pixel decoder comes back from its file, and knows whose codes it decodes") {
+  const TemporaryFolder folder;
+  const auto place = folder.path / "tokenizer.safetensors", path = folder.path / "model.safetensors";
+  const Tokenizer tokenizer = write_small_tokenizer(place);
+  PixelDecoder decoder = write_small_decoder(path, tokenizer, place);
+  const auto ids_BN = torch::randint(kSmallCodes, {2, 16}, torch::kInt64);
+  LoadedPixelDecoder loaded = load_pixel_decoder(folder.path);
+  CHECK(torch::equal(loaded.model->reconstruct(ids_BN), decoder->reconstruct(ids_BN)));
+  CHECK(loaded.model->options().codes == kSmallCodes);
+  CHECK(loaded.model->options().code_width == 4);
+  CHECK(loaded.choice.tokenizer == place.string());
+  CHECK(loaded.choice.image_size == 32);
+  CHECK(loaded.choice.heads == 2);
+  CHECK(loaded.tokenizer == tokenizer_identity(tokenizer));
+  CHECK(loaded.tokenizer.starts_with("16 codes of width 4 ("));
+
+  // Image sizes change positions alone; another encoder or codebook is another tokenizer.
+  CHECK(tokenizer_identity(load_tokenizer(place, {.image_size = 64}).model) == loaded.tokenizer);
+  for (const char* name : {"encoder.blocks.0.norm1.bias", "quantize.embedding.weight", "encode_task_layer.2.bias"}) {
+    CAPTURE(name);
+    Tokenizer other = load_tokenizer(place).model;
+    const torch::NoGradGuard no_grad;
+    state_dict(*other).at(name).add_(1);
+    CHECK(tokenizer_identity(other) != loaded.tokenizer);
+  }
+
+  const auto saved = folder.path / "saved.safetensors";
+  save(saved, loaded);
+  CHECK(load_pixel_decoder(saved).tokenizer == loaded.tokenizer);
+  CHECK(torch::equal(load_pixel_decoder(saved).model->reconstruct(ids_BN), decoder->reconstruct(ids_BN)));
+
+  const TensorFile whole = read_safetensors(path);
+  CHECK(mismatches(as_network(whole, "f")).complete());
+  for (const char* name : {"decoder.patch_embed.proj.weight", "decode_pixels.weight", "decoder.pos_embed",
+                           "quantize.embedding.weight", "decoder.blocks.1.mlp.fc1.weight"}) {
+    CAPTURE(name);
+    TensorFile damaged = whole;
+    damaged.tensors[name] = torch::ones({7, 3});
+    CHECK_THROWS_AS(as_network(damaged, "f"), Error);
+  }
+  // Without a configuration the width does not tell the heads.
+  CHECK_THROWS_WITH_AS(as_network({.tensors = whole.tensors}, "f"), doctest::Contains("f: decoder"), Error);
+  CHECK_THROWS_WITH_AS(load_tokenizer(path), doctest::Contains("expected a tokenizer, got a pixel decoder"), Error);
+  CHECK_THROWS_WITH_AS(load_backbone(path), doctest::Contains("got a pixel decoder"), Error);
+  CHECK_THROWS_WITH_AS(load_pixel_decoder(place), doctest::Contains("expected a pixel decoder, got a tokenizer"),
+                       Error);
+}
+
 TEST_CASE("models: whole networks come back from their files, and have what they lack named") {
   const TemporaryFolder folder;
   const auto path = folder.path / "model.safetensors";
@@ -153,8 +201,10 @@ TEST_CASE("models: what is saved comes back, with what its tensors do not tell")
   write_small_segmenter(given);
   LoadedSegmenter segmenter = load_segmenter(given);
   segmenter.choice.auxiliary_weight = 0.2;
+  segmenter.config = R"({"auxiliary-weight":0.4,"reduce-zero-label":true})";
   save(path, segmenter);
   CHECK(load_segmenter(path).choice.auxiliary_weight == 0.2);
+  CHECK(load_segmenter(path).config.find(R"("reduce-zero-label":true)") != std::string::npos);
   CHECK(load_segmenter(path).class_names == segmenter.class_names);
 
   LoadedBackbone backbone = load_backbone(given);

@@ -28,6 +28,21 @@ inline Tokenizer write_small_tokenizer(const std::filesystem::path& path, const 
   return tokenizer;
 }
 
+/// Of the codes of write_small_tokenizer(); `place` is where the file says that is.
+inline PixelDecoder write_small_decoder(const std::filesystem::path& path, const Tokenizer& tokenizer,
+                                        const std::filesystem::path& place = {}) {
+  torch::manual_seed(11);
+  DecoderChoice choice{.tokenizer = place.string(), .width = 16, .depth = 2, .heads = 2};
+  const CodebookOptions codebook{.codes = kSmallCodes, .code_dim = 4};
+  PixelDecoder decoder(pixel_decoder_options(choice, kSmallModel, codebook));
+  decoder->set_codebook(state_dict(*tokenizer).at("quantize.embedding.weight"));
+  auto metadata = config_metadata("decode", describe(choice));
+  metadata["tokenizer"] = tokenizer_identity(tokenizer);
+  write_safetensors(path, state_dict(*decoder), metadata);
+  decoder->eval();
+  return decoder;
+}
+
 inline MaskedImageModel write_small_pretrained(const std::filesystem::path& path) {
   torch::manual_seed(8);
   ModelOptions model = kSmallModel;
