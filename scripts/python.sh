@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 packages=(torch==2.13.0 numpy==2.4.6 safetensors==0.8.0 pillow==12.3.0 transformers==5.24.0
-  tensorboard==2.21.0)
+  tensorboard==2.21.0 onnx==1.23.1 onnxruntime==1.30.0)
 # Without what it asks for: its torchvision would bring another PyTorch (tests/python/timm_alone.py does without).
 alone=(timm==1.0.31)
 

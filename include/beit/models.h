@@ -1,6 +1,6 @@
 // The networks, alone and out of files: load_tokenizer(), load_backbone() and their like read our own files and
-// published ones, save() writes them; train/export.h writes what other libraries read. evaluation_transform() makes of
-// an image what a network is shown, normalise() what a backbone's first layer expects.
+// published ones, save() writes them; train/export.h and train/onnx_export.h write what other programs read.
+// evaluation_transform() makes of an image what a network is shown, normalise() what a backbone's first layer expects.
 #pragma once
 
 #include "beit/base.h"
@@ -25,3 +25,4 @@
 #include "train/evaluation.h"
 #include "train/export.h"
 #include "train/models.h"
+#include "train/onnx_export.h"

@@ -63,6 +63,7 @@ Command codes_mosaic_command();
 Command codes_shared_command();
 Command serve_command();
 Command convert_command();
+Command export_command();
 Command inspect_command();
 Command pack_command();
 Command recipes_command();

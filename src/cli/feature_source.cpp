@@ -40,10 +40,6 @@ OptionList describe(FeatureChoice& choice) {
            .help = "apply the network's own last norm to the last block's tokens, before the pooling"}};
 }
 
-std::string FeatureSet::name() const {
-  return layer == 0 ? "teacher." + pooling : fmt::format("layer{}.{}", layer, pooling);
-}
-
 std::vector<FeatureSet> feature_sets(const FeatureChoice& choice, int64_t depth,
                                      const std::vector<std::string>& poolings) {
   require(!choice.layer.empty() && !choice.pooling.empty(), "layer: expected a layer and a pooling, got none");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "train/feature_set.h"
 #include "train/models.h"
 
 namespace beit {
@@ -20,15 +21,6 @@ struct FeatureChoice {
   bool final_norm = false;
 };
 OptionList describe(FeatureChoice& choice);
-
-/// One kind of feature.
-struct FeatureSet {
-  int64_t layer = 0;    ///< block, from 1, after which it is taken; 0: a teacher's map
-  std::string pooling;  ///< mean, cls, both: [B, F]; tokens: all of them, [B, T, D]; patches: without CLS, [B, N, D]
-
-  std::string name() const;  ///< "layer12.mean", "teacher.mean"
-  bool operator==(const FeatureSet&) const = default;
-};
 
 /// Every layer with every pooling, in the order they were given, each once. Error for a layer that is neither `all` nor
 /// a whole number from 0 (the last) to `depth`, and for another pooling than those of `poolings`.
