@@ -8,6 +8,7 @@
 #   make bench-accuracy minutes to a stated linear accuracy, beside PyTorch (20 minutes)
 #   make soak           runs that are killed over and over, and ranks that are (about 10 minutes)
 #   make bench          what takes how long, beside PyTorch: bench/README.md (over an hour; CASES="mim small" takes some)
+#   make python         the Python module into the environment of PYTHON=, which has torch
 #   make setup build bench-growth asan fuzz format tidy docs install release setup-python clean
 #
 # Variables: TORCH_DIR=another LibTorch (2.11 to 2.13), TORCH_INDEX=another package index for the engine,
@@ -16,7 +17,7 @@
 #            CASES=, PAIRS= and BF16=1 of make bench, AGAINST=plain|best of make bench-accuracy, KILLS= and ROUNDS=
 #            of make soak, DATA=, PHOTOS= and PRECISION= of make cifar10 and camvid,
 #            PYTHON_TESTS=no leaves out the tests that need PyTorch in Python, as is done by itself where that would be
-#            fetched as a CUDA build; yes fetches it
+#            fetched as a CUDA build; yes fetches it; BROWSER_TESTS=no leaves out those that need Chromium
 DEPS   ?= .deps
 PRESET ?= release
 BUILD  ?= build/$(PRESET)
@@ -26,8 +27,8 @@ JOBS   ?= $(shell scripts/jobs.sh)
 SECONDS ?= 300
 export DATA PHOTOS PRECISION DEPS BUILD PYTHON TORCH_DIR TORCH_INDEX GPU PYTHON_TESTS
 
-.PHONY: build setup setup-python test soak demo demo-targets cifar10 camvid bench bench-accuracy bench-growth asan \
-  fuzz format tidy docs install release clean
+.PHONY: build setup setup-python setup-browser test soak demo demo-targets cifar10 camvid bench bench-accuracy \
+  bench-growth asan fuzz format tidy docs install release python clean
 build: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_program
 
@@ -43,8 +44,12 @@ configure: setup
 setup-python: setup
 	@scripts/python.sh
 
+# For the tests of pages.
+setup-browser:
+	@scripts/packages.sh chromium
+
 # The Python environment first: configure looks for it.
-test: $(if $(filter no,$(PYTHON_TESTS)),,setup-python) configure
+test: $(if $(filter no,$(PYTHON_TESTS)),,setup-python) $(if $(filter no,$(BROWSER_TESTS)),,setup-browser) configure
 	cmake --build $(BUILD) -j $(JOBS)
 	@scripts/test.sh $(BUILD) $(CTEST)
 
@@ -108,6 +113,12 @@ install: configure
 release: configure
 	cmake --build $(BUILD) -j $(JOBS) --target beit_program
 	cpack --config $(BUILD)/CPackConfig.cmake -B $(abspath $(BUILD))/package
+
+# Into the environment that PYTHON is of; its own torch is what the module is linked with.
+python:
+	@scripts/setup.sh packages
+	@scripts/packages.sh python3-dev
+	$(PYTHON) -m pip install --no-deps .
 
 clean:
 	rm -rf build

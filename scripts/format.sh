@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=(-i)
 [ "${1:-}" = --check ] && mode=(--dry-run --Werror)
-find src include tests examples -name '*.cpp' -o -name '*.h' | sort | xargs clang-format "${mode[@]}"
+find src include python tests examples -name '*.cpp' -o -name '*.h' | sort | xargs clang-format "${mode[@]}"

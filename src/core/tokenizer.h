@@ -48,6 +48,10 @@ class TokenizerImpl : public torch::nn::Module {
   /// under autocast.
   Quantized encode(const torch::Tensor& images_BCHW, const StepPart& part = {});
 
+  /// What becomes codes: [B, N, C], or [B, Q, C] at `tokens_BQ`, CLS being token 0; not of unit length yet.
+  torch::Tensor vectors(const torch::Tensor& images_BCHW, const StepPart& part = {},
+                        const torch::Tensor& tokens_BQ = {});
+
   /// The visual tokens alone, int64 [B, N], without gradient; or those of the tokens `tokens_BQ`, CLS being token 0:
   /// [B, Q].
   torch::Tensor codes(const torch::Tensor& images_BCHW, const torch::Tensor& tokens_BQ = {});
@@ -80,9 +84,6 @@ class TokenizerImpl : public torch::nn::Module {
   const TokenizerOptions& options() const { return options_; }
 
  private:
-  /// [B, N, C], or [B, Q, C] at `tokens_BQ`, before they are normalised.
-  torch::Tensor vectors(const torch::Tensor& images_BCHW, const StepPart& part, const torch::Tensor& tokens_BQ = {});
-
   TokenizerOptions options_;
   ViT encoder_ = nullptr, decoder_ = nullptr;
   Quantizer quantize_ = nullptr;

@@ -49,19 +49,6 @@ void list(const fs::path& folder, const std::string& prefix, std::vector<fs::pat
   above.pop_back();
 }
 
-std::vector<uint8_t> read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  const int64_t size = file ? static_cast<int64_t>(file.tellg()) : -1;
-  require(size >= 0 && size <= kLargestFile,
-          "{}: expected a readable image file, got {}; check that it exists and its rights", path,
-          size < 0 ? "none" : fmt::format("{} bytes", size));
-  std::vector<uint8_t> bytes(static_cast<size_t>(size));
-  file.seekg(0);
-  require(size == 0 || file.read(reinterpret_cast<char*>(bytes.data()), size),
-          "{}: expected {} bytes, got a read error", path, size);
-  return bytes;
-}
-
 bool starts_like_image(const fs::path& path) {
   std::array<char, 16> start{};
   std::ifstream(path, std::ios::binary).read(start.data(), start.size());
@@ -73,6 +60,19 @@ std::string joined(const std::string& folder, std::string_view path) {
 }
 
 }  // namespace
+
+std::vector<uint8_t> read_image_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  const int64_t size = file ? static_cast<int64_t>(file.tellg()) : -1;
+  require(size >= 0 && size <= kLargestFile,
+          "{}: expected a readable image file, got {}; check that it exists and its rights", path,
+          size < 0 ? "none" : fmt::format("{} bytes", size));
+  std::vector<uint8_t> bytes(static_cast<size_t>(size));
+  file.seekg(0);
+  require(size == 0 || file.read(reinterpret_cast<char*>(bytes.data()), size),
+          "{}: expected {} bytes, got a read error", path, size);
+  return bytes;
+}
 
 // Collects the images of the sources one after another.
 class Dataset::Listing {
@@ -285,7 +285,7 @@ int64_t Dataset::bytes(int64_t index) const {
 
 std::vector<uint8_t> Dataset::read(int64_t index) const {
   const Entry& image = entries_.at(static_cast<size_t>(index));
-  if (image.archive < 0) return read_file(image.path);
+  if (image.archive < 0) return read_image_file(image.path);
   require(image.size <= kLargestFile, "{}: expected an image file, got {} bytes", image.path, image.size);
   auto bytes = archives_[static_cast<size_t>(image.archive)]->read(image.offset, image.size);
   const uint32_t got = image.crc32 ? crc32(bytes) : 0;

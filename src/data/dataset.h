@@ -14,6 +14,9 @@
 
 namespace beit {
 
+/// The bytes of an image that is a file of its own. Error naming the path.
+std::vector<uint8_t> read_image_file(const std::string& path);
+
 /// The images of one or several sources, sorted by path (bytewise), numbered from 0. Only the index is held in memory;
 /// archives are held open. Thread-safe; copies share archives. A source is one of:
 /// - a folder of images: what lies in it ends as image_path.h says, in any case, and does not start with a

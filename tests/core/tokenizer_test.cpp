@@ -86,6 +86,17 @@ TEST_CASE("tokenizer: the two input forms standardise images differently, and sa
   CHECK(difference(other->encode(images_BCHW).loss, one->encode(images_BCHW).loss) > 1e-4);
 }
 
+TEST_CASE("tokenizer: vectors() turn into the codes that are nearest to them") {
+  torch::manual_seed(43);
+  Tokenizer tokenizer(kGolden);
+  tokenizer->eval();
+  const torch::NoGradGuard no_grad;
+  const auto images_BCHW = torch::rand({2, 3, 32, 32});
+  const auto vectors_BNC = tokenizer->vectors(images_BCHW);
+  const auto similarity_BNK = torch::matmul(vectors_BNC, tokenizer->quantizer()->codebook().t());
+  CHECK(torch::equal(similarity_BNK.argmax(-1), tokenizer->codes(images_BCHW)));
+}
+
 TEST_CASE("tokenizer: codes() need no gradient and are those of encode()") {
   torch::manual_seed(42);
   Tokenizer tokenizer(kGolden);
