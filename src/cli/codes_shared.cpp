@@ -35,7 +35,7 @@ struct CodesShared {
                   {.name = "output", .value = &output, .help = "PNG file for the picture", .value_name = "FILE"},
                   {.name = "rows",
                    .value = &shown.rows,
-                   .help = "codes in the legend, at most: those that most patches have in both",
+                   .help = "codes in the legend, at most: those that most patches have in both; 0: no legend",
                    .range = {.least = 0}},
                   {.name = "columns",
                    .value = &shown.columns,

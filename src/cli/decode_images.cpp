@@ -107,6 +107,8 @@ struct DecodeImages {
     require(!output.empty(), "decode images: expected a folder for the pictures, got none; set --output FOLDER");
     require(data.data.empty() != codes.empty(), "decode images: expected --data PATH or --codes FILE, got {}; set one",
             codes.empty() ? "neither" : "both");
+    require(codes.empty() || tokenizer.empty(),
+            "decode images: expected a tokenizer for --data alone, got one for --codes; leave --tokenizer out");
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
     LoadedPixelDecoder decoder = load_pixel_decoder(weights);

@@ -135,7 +135,7 @@ class Sections {
         why = error.what();
       }
     }
-    fail("expected the images of the run, got: {}; give others by --data", why);
+    fail("{}; give images by --data, or start where the run was started, if its paths are relative", why);
   }
 
   void use(const Paths& paths, const Paths& labels) {

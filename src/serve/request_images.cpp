@@ -29,7 +29,8 @@ void check_announced(const httplib::Request& request, uint64_t most_bytes) {
   const std::string type = media_type(request.get_header_value("Content-Type"));
   if (!type.starts_with("image/") && type != "application/octet-stream" && type != "multipart/form-data") {
     refuse(415, "unsupported_type",
-           "Content-Type: expected image/*, application/octet-stream or multipart/form-data, got '{}'",
+           "Content-Type: expected image/*, application/octet-stream or multipart/form-data, got '{}'; "
+           "name the image's, as with `curl -H 'Content-Type: image/jpeg'`",
            on_one_line(type));
   }
   const std::string coding = request.get_header_value("Content-Encoding");

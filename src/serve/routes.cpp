@@ -88,7 +88,8 @@ Route route_of(std::string_view path, const ServedModel& model, bool has_gallery
              model.facts.value("network", "network"), named(model));
     }
   }
-  refuse(404, "not_found", "expected /v1/model, /healthz, /metrics or {}, got another path", named(model));
+  refuse(404, "not_found", "expected /v1/model, /healthz, /metrics, {}{}, got another path",
+         has_gallery ? "/v1/codes/ID of a whole number, " : "", named(model));
 }
 
 bool is_open(std::string_view path) {

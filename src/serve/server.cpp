@@ -149,7 +149,7 @@ class Server::Service {
       }
     });
     listener.set_post_routing_handler([](const httplib::Request&, httplib::Response& response) {
-      if (response.get_header_value("Connection") == "close") response.headers.erase("Keep-Alive");
+      response.headers.erase("Keep-Alive");  // the library's own times, which are not ours
     });
     listener.set_logger([this](const httplib::Request& request, const httplib::Response& response) {
       const auto received = received_at(request);

@@ -103,7 +103,7 @@ TEST_CASE("report: the images of a run that are gone are asked for, and others s
   std::ofstream(coder / "config.toml") << gone;
   const Words words{"report", coder.string(), "--output", page.string(), "--device", "cpu", "--codes", "4"};
   REQUIRE(start(words).code == 0);
-  CHECK(has(text_of(page), "give others by --data"));
+  CHECK(has(text_of(page), "give images by --data"));
   REQUIRE(start(joined(words, {"--data", demo_images("test")})).code == 0);
   CHECK(has(text_of(page), " of 16 codes are used in "));
 }
