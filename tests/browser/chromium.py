@@ -24,7 +24,8 @@ class Page:
     """One page of a browser of its own. Collects what the page says on the console and what fails in it."""
 
     def __init__(self, width=1280, height=900, scheme="light"):
-        self.profile = tempfile.TemporaryDirectory()
+        # A browser that is told to end has parts that write for a moment longer.
+        self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_read, self.to_write = os.pipe()
         self.from_read, from_write = os.pipe()
         words = [find(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
