@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/images.h"
 #include "cli/runtime.h"
+#include "data/augment.h"
 #include "io/atomic_file.h"
 #include "train/code_atlas.h"
 #include "train/models.h"
@@ -31,9 +32,7 @@ std::set<int64_t> copies_of(const Dataset& image, const Dataset& images) {
   return copies;
 }
 
-torch::Tensor as_view(const torch::Tensor& pixels_HWC) {
-  return pixels_HWC.permute({2, 0, 1}).unsqueeze(0).to(torch::kFloat32).div(255);
-}
+torch::Tensor as_batch(const torch::Tensor& pixels_HWC) { return to_float(pixels_HWC).unsqueeze(0); }
 
 struct CodesMosaic {
   std::string tokenizer, image, output;
@@ -81,7 +80,7 @@ struct CodesMosaic {
 
     const CodeAtlas atlas = atlas_without(copies_of(one, images), loaded, images, device);
     const auto [made_HWC, patches] = make(codes_N, atlas, images, loaded.options);
-    write_file_atomically(output, png_bytes(side_by_side({as_view(view_HWC), as_view(made_HWC)})));
+    write_file_atomically(output, png_bytes(side_by_side({as_batch(view_HWC), as_batch(made_HWC)})));
     log().info("{} of {} patches made of those in {} images; written to {}", patches, codes_N.size(0), atlas.images,
                output);
   }

@@ -17,6 +17,8 @@
 namespace beit {
 namespace {
 
+const std::vector<std::string> kPoolings{"mean", "cls", "both", "tokens", "patches"};
+
 struct Export {
   std::string weights, output, as = "auto";
   FeatureChoice choice;
@@ -24,9 +26,6 @@ struct Export {
   std::vector<std::string> given = {};
 
   OptionList options() {
-    OptionList chosen = describe(choice);
-    chosen[1].help += "; tokens: all, CLS first; patches: those without CLS";
-    chosen[1].value_name += "|tokens|patches";
     return join({{{.name = "weights",
                    .value = &weights,
                    .help = "weights of BEiT v2, ours or published, or a run folder",
@@ -36,7 +35,7 @@ struct Export {
                    .value = &as,
                    .help = "what images become; auto: codes of a tokenizer, logits of a classifier, else features",
                    .choices = {"auto", "codes", "logits", "probabilities", "features"}}},
-                 std::move(chosen),
+                 describe(choice, kPoolings),
                  describe(load)});
   }
 
@@ -66,7 +65,7 @@ struct Export {
     if (kind == "codes") return onnx_codes(load_tokenizer(weights, load));
     if (kind != "features") return onnx_classifier(load_classifier(weights, load), kind == "probabilities");
     const LoadedBackbone backbone = load_backbone(weights, load);
-    const auto sets = feature_sets(choice, backbone.options.depth, {"mean", "cls", "both", "tokens", "patches"});
+    const auto sets = feature_sets(choice, backbone.options.depth, kPoolings);
     return onnx_features(backbone, sets, choice.final_norm);
   }
 };

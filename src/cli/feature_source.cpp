@@ -9,15 +9,18 @@
 
 namespace beit {
 
-OptionList describe(FeatureChoice& choice) {
+OptionList describe(FeatureChoice& choice, const std::vector<std::string>& poolings) {
+  std::string help = "mean of the patch tokens, cls: the CLS token, or both joined; again for several";
+  if (std::ranges::count(poolings, "tokens") > 0) help += "; tokens: all, CLS first";
+  if (std::ranges::count(poolings, "patches") > 0) help += "; patches: those without CLS";
   return {{.name = "layer",
            .value = &choice.layer,
            .help = "block, from 1, whose tokens are the features, 0: the last, all: each; again for several",
            .value_name = "N|all"},
           {.name = "pooling",
            .value = &choice.pooling,
-           .help = "mean of the patch tokens, cls: the CLS token, or both joined; again for several",
-           .value_name = "mean|cls|both"},
+           .help = help,
+           .value_name = fmt::format("{}", fmt::join(poolings, "|"))},
           {.name = "final-norm",
            .value = &choice.final_norm,
            .help = "apply the network's own last norm to the last block's tokens, before the pooling"}};

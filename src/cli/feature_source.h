@@ -17,7 +17,8 @@ struct FeatureChoice {
   std::vector<std::string> layer{"0"}, pooling{"mean"};
   bool final_norm = false;
 };
-OptionList describe(FeatureChoice& choice);
+/// `poolings`: those that the command knows.
+OptionList describe(FeatureChoice& choice, const std::vector<std::string>& poolings);
 
 /// Every layer with every pooling, in the order they were given, each once. Error for a layer that is neither `all` nor
 /// a whole number from 0 (the last) to `depth`, and for another pooling than those of `poolings`.

@@ -21,6 +21,8 @@
 namespace beit {
 namespace {
 
+const std::vector<std::string> kPoolings{"mean", "cls", "both", "tokens"};
+
 struct FeaturesOfImages {
   std::string weights, output;
   FeatureChoice choice;
@@ -31,9 +33,6 @@ struct FeaturesOfImages {
   bool half = false, skip_damaged = false;
 
   OptionList options() {
-    OptionList chosen = describe(choice);
-    chosen[1].help += "; tokens: all, CLS first";
-    chosen[1].value_name += "|tokens";
     return join(
         {{{.name = "weights",
            .value = &weights,
@@ -43,7 +42,7 @@ struct FeaturesOfImages {
            .value = &output,
            .help = "safetensors file for the features, labels and paths; while it is written it takes twice its room",
            .value_name = "FILE"}},
-         std::move(chosen),
+         describe(choice, kPoolings),
          {{.name = "half", .value = &half, .help = "write float16 in place of float32"},
           {.name = "skip-damaged", .value = &skip_damaged, .help = "leave out images that cannot be read"},
           {.name = "batch-size", .value = &batch_size, .help = "images at a time", .range = {.least = 1, .most = 1e6}}},
@@ -62,7 +61,7 @@ struct FeaturesOfImages {
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
     LoadedBackbone backbone = load_backbone(weights, load);
-    const auto sets = feature_sets(choice, backbone.options.depth, {"mean", "cls", "both", "tokens"});
+    const auto sets = feature_sets(choice, backbone.options.depth, kPoolings);
     backbone.model->to(device);
     const FeatureSource source = backbone_features(backbone, sets, choice.final_norm);
 

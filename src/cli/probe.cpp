@@ -29,6 +29,8 @@
 namespace beit {
 namespace {
 
+const std::vector<std::string> kPoolings{"mean", "cls", "both"};
+
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
@@ -81,7 +83,7 @@ struct Probe {
           {.name = "teacher-features",
            .value = &teacher_maps,
            .help = "features of --teacher, mean over the patches of the grid of --image-size and --patch-size"}},
-         describe(choice),
+         describe(choice, kPoolings),
          {{.name = "cache",
            .value = &cache,
            .help = "file for the features, made where it is missing and read where it is there, so that further probes "
@@ -250,7 +252,7 @@ struct Probe {
                                   : load_backbone(weights, {.image_size = model.image_size, .heads = model.heads});
     backbone.model->to(device);
     model = backbone.options;
-    pooled = feature_sets(choice, model.depth, {"mean", "cls", "both"});
+    pooled = feature_sets(choice, model.depth, kPoolings);
     if (attentive) patches = feature_sets({choice.layer, {"patches"}}, model.depth, {"patches"});
     std::string key = cache.empty() ? "" : cache_key(backbone, choice.final_norm, train, val, data.apply_orientation);
     return {[backbone, this](std::vector<FeatureSet> sets) {

@@ -21,6 +21,8 @@
 namespace beit {
 namespace {
 
+const std::vector<std::string> kPoolings{"mean", "cls", "both", "tokens"};
+
 struct Serve {
   std::vector<std::string> given;
   std::string weights;
@@ -33,9 +35,6 @@ struct Serve {
   RuntimeOptions runtime;
 
   OptionList options() {
-    OptionList chosen = describe(features);
-    chosen[1].help += "; tokens: all, CLS first";
-    chosen[1].value_name += "|tokens";
     OptionList images = pick(describe(data), {"data", "workers"});
     images[0].help = "images whose patches show what a tokenizer's codes stand for; again for several sources";
     return join(
@@ -48,7 +47,7 @@ struct Serve {
            .value = &top,
            .help = "most likely classes that JSON tells of an image, at most",
            .range = {.least = 1, .most = 1e6}}},
-         std::move(chosen),
+         describe(features, kPoolings),
          describe(windows),
          std::move(images),
          describe(load),
@@ -117,7 +116,7 @@ struct Serve {
     const auto& backbone = model.backbone;
     require(!features.final_norm || model.facts["network"] != "segmenter",
             "final-norm: expected a network that has a last norm, got a segmenter; leave --final-norm out");
-    const auto sets = feature_sets(features, backbone.options.depth, {"mean", "cls", "both", "tokens"});
+    const auto sets = feature_sets(features, backbone.options.depth, kPoolings);
     std::vector<std::string> names;
     for (const FeatureSet& set : sets) names.push_back(set.name());
     FeatureSource source = backbone_features(backbone, sets, features.final_norm);

@@ -4,9 +4,8 @@
 #include "data/augment.h"
 #include "data/encoded_image.h"
 #include "data/resize.h"
-#include "train/device_batches.h"
 #include "train/evaluation.h"
-#include "train/progress.h"
+#include "train/evaluation_batches.h"
 #include "viz/surroundings.h"
 
 namespace beit {
@@ -15,21 +14,14 @@ int64_t each_batch_of_codes(const LoadedTokenizer& tokenizer, const Dataset& ima
                             int64_t batch_size, const torch::Device& device, bool quiet,
                             const std::function<void(const Batch& batch, const NearestCodes& found)>& use) {
   Tokenizer model = tokenizer.model;
-  LoaderOptions loading = evaluation_loading(data, batch_size, OnDamage::kSkip);
-  loading.pin_memory = device.is_cuda();
-  Loader loader(images, evaluation_transform(tokenizer.options), loading);
-  DeviceBatches batches(loader, device);
-  batches.start(/*epoch=*/0);
-  Progress progress(0, images.size(), 1, !quiet);
-  int64_t done = 0;
-  while (const auto batch = batches.next()) {
-    const NearestCodes found = model->nearest(batch->views[0]);
-    use(*batch, {found.ids_BN.to(torch::kCPU), found.similarity_BN.to(torch::kCPU)});
-    done += batch->indices_B.size(0);
-    progress.show(done, "");
-  }
-  progress.clear();
-  require(done > 0, "codes: expected images that can be read, got {} damaged ones", loader.damaged());
+  const auto use_codes = [&](const Batch& batch) {
+    const NearestCodes found = model->nearest(batch.views[0]);
+    use(batch, {found.ids_BN.to(torch::kCPU), found.similarity_BN.to(torch::kCPU)});
+  };
+  const int64_t done = each_evaluation_batch(images, evaluation_transform(tokenizer.options),
+                                             evaluation_loading(data, batch_size, OnDamage::kSkip), images.size(),
+                                             device, quiet, use_codes);
+  require(done > 0, "codes: expected images that can be read, got {} damaged ones", images.size());
   return done;
 }
 

@@ -19,7 +19,6 @@ ReportMasks masked_predictions(const LoadedMim& mim, const LoadedTokenizer& toke
           mim.codes, tokenizer.codebook.codes);
   const torch::NoGradGuard no_grad;
   MaskedImageModel model = mim.model;
-  Tokenizer coder = tokenizer.model;
   const Grid grid = grid_of(mim.options);
   ModelOptions coder_view = tokenizer.options;
   coder_view.image_size = grid.rows * tokenizer.options.patch_size;
@@ -31,7 +30,7 @@ ReportMasks masked_predictions(const LoadedMim& mim, const LoadedTokenizer& toke
     };
     const auto pixels_HWC = view(mim.options);
     const auto student_1CHW = to_float(pixels_HWC, kImagenetScale).unsqueeze(0).to(device);
-    const auto codes_N = coder->codes(to_float(view(coder_view)).unsqueeze(0).to(device))[0].to(torch::kCPU);
+    const auto codes_N = codes_of_view(tokenizer, view(coder_view), device);
     Random random(0, 0, static_cast<uint64_t>(index), Purpose::kMask);
     const auto mask_N = block_mask(grid, mask, random);
     const auto logits_MV = model->forward(student_1CHW, mask_N.unsqueeze(0)).main_MV;

@@ -9,7 +9,7 @@
 #include "core/probe.h"
 #include "train/code_atlas.h"
 #include "train/evaluation.h"
-#include "train/progress.h"
+#include "train/evaluation_batches.h"
 #include "train/shown_images.h"
 
 namespace beit {
@@ -20,24 +20,14 @@ ReportNeighbours nearest_images(const LoadedBackbone& backbone, const Dataset& i
   ViT model = backbone.model;
   LoaderOptions loading = evaluation_loading(data, options.batch_size, OnDamage::kSkip);
   loading.order = {.seed = 0, .shuffle = Shuffle::kFull};
-  Loader loader(images, evaluation_transform(backbone.options), loading);
-  loader.start(/*epoch=*/0);
-  const int64_t wanted = std::min(options.images, images.size());
   std::vector<torch::Tensor> features_BD, indices_B;
-  Progress progress(0, wanted, 1, !quiet);
-  int64_t done = 0;
-  while (done < wanted) {
-    const auto batch = loader.next();
-    if (!batch) break;
-    const int64_t count = std::min(batch->indices_B.size(0), wanted - done);
-    const auto images_BCHW = batch->views[0].narrow(0, 0, count).to(device);
-    const auto tokens_BTD = model->tokens(normalise(images_BCHW, backbone.input));
+  const auto add = [&](const Batch& batch) {
+    const auto tokens_BTD = model->tokens(normalise(batch.views[0], backbone.input));
     features_BD.push_back(pool(tokens_BTD, FeaturePooling::kMean).to(torch::kCPU, torch::kFloat32));
-    indices_B.push_back(batch->indices_B.narrow(0, 0, count));
-    done += count;
-    progress.show(done, "");
-  }
-  progress.clear();
+    indices_B.push_back(batch.indices_B);
+  };
+  const int64_t done = each_evaluation_batch(images, evaluation_transform(backbone.options), loading, options.images,
+                                             device, quiet, add);
   require(done >= 2, "report: expected at least two images that can be read, got {}", done);
 
   namespace F = torch::nn::functional;
