@@ -40,8 +40,9 @@ void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const Tra
     if (distributed.ranks() == 1) return stop();
     auto stopped = torch::tensor({stop() ? 1 : 0}, torch::kInt64);
     distributed.sum(stopped);
-    if (stopped.item<int64_t>() > 0) note_interruption();
-    return interrupted();
+    const bool stopping = stopped.item<int64_t>() > 0;
+    if (stopping) note_interruption();
+    return stopping;  // not interrupted(): a signal may have come since, of which the others know nothing yet
   };
   try {
     work(distributed, device, should_stop);
