@@ -2,6 +2,7 @@
 // alike.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -78,7 +79,7 @@ Words segment(const fs::path& folder) {
 
 /// A command that trains, and what it wants beside the options of all.
 struct Training {
-  const char* name;
+  std::string name;
   std::function<Words(const fs::path& folder)> words;
   Words more;
   int share_of_kills;
@@ -131,7 +132,12 @@ TEST_CASE("survival: a run killed again and again ends with the weights of one t
     const Words words = join(join(join(training.words(folder.path), training.more), kSmall),
                              {"--epochs", "2", "--warmup-epochs", "1", "--checkpoint-every", "3", "--steps", "90"});
     const auto run = folder.path / "killed", whole = folder.path / "whole";
+    const auto began = std::chrono::steady_clock::now();
     REQUIRE(start(join(words, {"--output", whole.string()})).code == 0);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
+    // So short that a run, however fast, does not end before it was killed so often.
+    const auto longest_at_start = std::min<int64_t>(400, static_cast<int64_t>(took.count() / 3)),
+               longest = std::min<int64_t>(60, static_cast<int64_t>(took.count() / 90));
 
     Random random(31, 0, 0, Purpose::kWeights);
     int killed = 0, code = -1;
@@ -144,7 +150,7 @@ TEST_CASE("survival: a run killed again and again ends with the weights of one t
         REQUIRE(std::chrono::steady_clock::now() < deadline);
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(random.integer(0, at_start ? 400 : 60)));
+      std::this_thread::sleep_for(std::chrono::milliseconds(random.integer(0, at_start ? longest_at_start : longest)));
       if (killed < kills && process.runs()) {
         process.signal(SIGKILL);
         ++killed;
