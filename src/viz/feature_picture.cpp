@@ -38,7 +38,7 @@ torch::Tensor feature_picture(const torch::Tensor& images_BCHW, const torch::Ten
           "[{}]",
           fmt::join(images_BCHW.sizes(), ", "), fmt::join(target_BNF.sizes(), ", "),
           fmt::join(predicted_BNF.sizes(), ", "));
-  const auto teacher_BNF = unit_length(target_BNF), mean_F = teacher_BNF.mean({0, 1});
+  const auto teacher_BNF = unit_length(target_BNF), mean_F = teacher_BNF.flatten(0, 1).mean(0);
   const auto basis_FC = principal_components((teacher_BNF - mean_F).flatten(0, 1));
   const auto projected = [&](const torch::Tensor& unit_BNF) { return (unit_BNF - mean_F).matmul(basis_FC); };
   const auto teacher_BNC = projected(teacher_BNF);
