@@ -42,10 +42,23 @@ async function askModel() {
   }
 }
 
+// A JPEG file whose Exif nobody reads, so that it is drawn as it is stored: what imageOrientation "none" does differs from
+// browser to browser.
+async function withoutExif(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return file;
+  const [exif, other, scan] = [0xe1, 0xef, 0xda];
+  let at = 2;
+  while (at + 3 < bytes.length && bytes[at] === 0xff && bytes[at + 1] !== scan) {
+    if (bytes[at + 1] === exif) bytes[at + 1] = other;
+    at += 2 + bytes[at + 2] * 256 + bytes[at + 3];
+  }
+  return new Blob([bytes], { type: file.type });
+}
+
 // The part of the image that the network saw, as the server says it.
 async function draw(file, seen) {
-  const turned = state.model.apply_orientation ? "from-image" : "none";
-  const bitmap = await createImageBitmap(file, { imageOrientation: turned });
+  const bitmap = await createImageBitmap(state.model.apply_orientation ? file : await withoutExif(file));
   const canvas = element("picture");
   canvas.width = canvas.height = 1024;
   const part = seen || { left: 0, top: 0, width: bitmap.width, height: bitmap.height };

@@ -18,11 +18,18 @@ DROP = """(async () => {
   pen.fillStyle = '#c03020'; pen.fillRect(0, 0, 48, 40);
   pen.fillStyle = '#2040c0'; pen.fillRect(12, 8, 20, 20);
   const blob = await new Promise((done) => canvas.toBlob(done, 'image/png'));
+  const photo = async (exif) => {
+    const jpeg = await (await new Promise((done) => canvas.toBlob(done, 'image/jpeg'))).arrayBuffer();
+    return new Blob([jpeg.slice(0, 2), new Uint8Array(exif), jpeg.slice(2)]);
+  };
   const files = new DataTransfer();
   files.items.add(new File([%s], 'dropped.png', { type: 'image/png' }));
   document.getElementById('drop').dispatchEvent(
     new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: files }));
 })()"""
+
+# What a camera on its side writes: a quarter turn.
+EXIF_TURNED = list(b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")
 
 
 def check(condition, promise):
@@ -53,6 +60,13 @@ def wait_for_health(address, server):
     check(False, "an answer of the server within a minute")
 
 
+def picture_of_photo(page, exif):
+    page.value("document.getElementById('picture').width = 1")
+    page.value(DROP % f"await photo({exif})")
+    page.wait_for("document.getElementById('picture').width === 1024")
+    return page.value("document.getElementById('picture').toDataURL()")
+
+
 def use(page, address, out):
     page.open(address)
     page.wait_for("document.getElementById('model').textContent.includes('64 codes')")
@@ -80,6 +94,9 @@ def use(page, address, out):
     check(page.value("[...document.images].every((image) => image.alt !== '')"), "a text for each picture")
     check(page.value("document.documentElement.scrollWidth <= innerWidth"), "no scrolling sideways")
     page.screenshot(out)
+
+    # The server was not told to turn images, so that the network saw this one as it is stored.
+    check(picture_of_photo(page, []) == picture_of_photo(page, EXIF_TURNED), "a picture that is not turned")
 
 
 def main(beit, demo, out):
