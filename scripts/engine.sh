@@ -42,13 +42,13 @@ else
   sed -i -E -e '/^(cuda-toolkit|nvidia-cuda-(runtime|cupti))/!d' -e 's/^cuda-toolkit\[[^]]*\]/cuda-toolkit[cudart,cupti]/' \
     "$part/nvidia.txt"
 fi
+rm -rf "$DEPS/nvidia"  # of another wheel
 if [ -s "$part/nvidia.txt" ]; then
   download --dest "$part/nvidia" --requirement "$part/nvidia.txt"
   for wheel in "$part"/nvidia/nvidia_*.whl; do
     # As above: some have only one of the two.
     unzip -q "$wheel" "${parts[@]}" -d "$part/unpacked" 2>/dev/null || [ $? -eq 11 ]
   done
-  rm -rf "$DEPS/nvidia"
   mv "$part/unpacked/nvidia" "$DEPS/nvidia"
 fi
 
