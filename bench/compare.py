@@ -261,7 +261,9 @@ def this_machine(path="/proc/cpuinfo"):
     """Name and cores of the processor, and whether it has fast products in bf16."""
     lines = [line.split(":", 1) for line in open(path) if ":" in line]
     facts = {key.strip(): value.strip() for key, value in lines}
-    name = f"{facts.get('model name', 'unknown processor')}, {os.cpu_count()} cores"
+    # Rented machines may name a make alone: its generations differ by more than our bars.
+    generation = f"family {facts['cpu family']}, model {facts['model']}, " if "cpu family" in facts else ""
+    name = f"{facts.get('model name', 'unknown processor')}, {generation}{os.cpu_count()} cores"
     return name, any(flag in facts.get("flags", "").split() for flag in ("avx512_bf16", "amx_bf16"))
 
 
