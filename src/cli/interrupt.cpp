@@ -46,6 +46,4 @@ std::function<bool()> stop_on_signal() {
 
 bool interrupted() { return stop != 0; }
 
-void note_interruption() { stop = 1; }
-
 }  // namespace beit

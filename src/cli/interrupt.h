@@ -13,9 +13,6 @@ std::function<bool()> stop_on_signal();
 /// Whether a signal came since then.
 bool interrupted();
 
-/// As if one had come: it came to another rank.
-void note_interruption();
-
 /// What the program returns where it stopped for a signal, its work saved: EX_TEMPFAIL, the same command goes on.
 inline constexpr int kInterruptedExit = 75;
 

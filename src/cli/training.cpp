@@ -40,9 +40,7 @@ void on_ranks(const RankOptions& ranks, const RuntimeOptions& runtime, const Tra
     if (distributed.ranks() == 1) return stop();
     auto stopped = torch::tensor({stop() ? 1 : 0}, torch::kInt64);
     distributed.sum(stopped);
-    const bool stopping = stopped.item<int64_t>() > 0;
-    if (stopping) note_interruption();
-    return stopping;  // not interrupted(): a signal may have come since, of which the others know nothing yet
+    return stopped.item<int64_t>() > 0;  // not stop() again: the others know nothing of what has come since
   };
   try {
     work(distributed, device, should_stop);
