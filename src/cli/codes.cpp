@@ -20,15 +20,29 @@
 namespace beit {
 namespace {
 
-/// The codes of all images, row by row.
-struct CodesOfImages {
-  std::vector<torch::Tensor> codes_BN, labels_B, indices_B;
+/// The codes of all images that can be read, row by row: 784 bytes of an image of 14 x 14 patches.
+class CodesOfImages {
+ public:
+  CodesOfImages(int64_t images, const Grid& grid)
+      : codes_IN_(torch::empty({images, grid.patches()}, torch::kInt32)),
+        labels_I_(torch::empty({images}, torch::kInt64)),
+        indices_I_(torch::empty({images}, torch::kInt64)) {}
 
   void add(const Batch& batch, const NearestCodes& found) {
-    codes_BN.push_back(found.ids_BN.to(torch::kInt32));
-    labels_B.push_back(batch.labels_B);
-    indices_B.push_back(batch.indices_B);
+    const int64_t more = batch.indices_B.size(0);
+    codes_IN_.narrow(0, images_, more).copy_(found.ids_BN);
+    labels_I_.narrow(0, images_, more).copy_(batch.labels_B);
+    indices_I_.narrow(0, images_, more).copy_(batch.indices_B);
+    images_ += more;
   }
+
+  torch::Tensor codes_IN() const { return codes_IN_.narrow(0, 0, images_); }
+  torch::Tensor labels_I() const { return labels_I_.narrow(0, 0, images_); }
+  int64_t index(int64_t image) const { return indices_I_[image].item<int64_t>(); }
+
+ private:
+  torch::Tensor codes_IN_, labels_I_, indices_I_;
+  int64_t images_ = 0;
 };
 
 std::vector<int64_t> used_most_first(const torch::Tensor& uses_K) {
@@ -112,16 +126,15 @@ struct Codes {
   /// Examples spread over the data: what a code stands for, near to it or not.
   void draw_picture(const LoadedTokenizer& loaded, const Dataset& images, const std::vector<int64_t>& named,
                     const torch::Device& device) const {
-    CodesOfImages all;
+    CodesOfImages all(images.size(), grid_of(loaded.options));
     const int64_t done =
         each_batch_of_codes(loaded, images, data, batch_size, device, runtime.quiet,
                             [&](const Batch& batch, const NearestCodes& found) { all.add(batch, found); });
     const int64_t codes = loaded.codebook.codes;
-    const auto codes_IN = torch::cat(all.codes_BN), indices_I = torch::cat(all.indices_B);
-    const auto rows = named.empty() ? telling_codes(codes_IN, torch::cat(all.labels_B), codes, shown)
-                                    : spread_examples(codes_IN, named, codes, shown.columns);
+    const auto rows = named.empty() ? telling_codes(all.codes_IN(), all.labels_I(), codes, shown)
+                                    : spread_examples(all.codes_IN(), named, codes, shown.columns);
     const auto pixels_of = [&](int64_t image) {
-      return evaluation_image(images, indices_I[image].item<int64_t>(), loaded.options, data.apply_orientation);
+      return evaluation_image(images, all.index(image), loaded.options, data.apply_orientation);
     };
     write_file_atomically(output, png_bytes(code_mosaic(rows, grid_of(loaded.options), pixels_of)));
     log().info("{} of {} codes, found in {} images; written to {}", rows.size(), codes, done, output);
@@ -133,7 +146,7 @@ struct Codes {
     const OutputFolder folder(output);
     const bool telling = named.empty() && shown.rows > 0;
     AtlasBuilder builder(loaded.codebook.codes, grid_of(loaded.options), shown.columns);
-    CodesOfImages all;
+    CodesOfImages all(telling ? images.size() : 0, grid_of(loaded.options));
     each_batch_of_codes(loaded, images, data, batch_size, device, runtime.quiet,
                         [&](const Batch& batch, const NearestCodes& found) {
                           builder.add(batch.indices_B, found.ids_BN, found.similarity_BN);
@@ -142,8 +155,7 @@ struct Codes {
     const CodeAtlas atlas = builder.finish();
     std::vector<int64_t> chosen = named;
     if (telling) {
-      for (const CodeExamples& row :
-           telling_codes(torch::cat(all.codes_BN), torch::cat(all.labels_B), loaded.codebook.codes, shown))
+      for (const CodeExamples& row : telling_codes(all.codes_IN(), all.labels_I(), loaded.codebook.codes, shown))
         chosen.push_back(row.code);
     } else if (named.empty()) {
       chosen = used_most_first(atlas.uses_K);

@@ -1,12 +1,16 @@
 #include "cli/codes_folder.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
+#include <regex>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/images.h"
 #include "data/for_each.h"
 #include "io/atomic_file.h"
@@ -90,6 +94,22 @@ std::string csv(const CodeAtlas& atlas) {
   return text;
 }
 
+std::string card_name(int64_t code) { return fmt::format("code-{:05d}.png", code); }
+
+/// An earlier atlas may have been another tokenizer's; its pictures stay, as nobody asked to remove them.
+void warn_of_others(const std::filesystem::path& folder, const std::vector<int64_t>& chosen) {
+  const std::regex card("code-[0-9]{5,}\\.png");
+  std::set<std::string> drawn, others;
+  for (const int64_t code : chosen) drawn.insert(card_name(code));
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (std::regex_match(name, card) && !drawn.contains(name)) others.insert(name);
+  }
+  if (others.empty()) return;
+  log().warn("{}: pictures of codes from before lie there still, {} in all, {} to {}; they are no part of this atlas",
+             folder.string(), others.size(), *others.begin(), *others.rbegin());
+}
+
 }  // namespace
 
 void write_code_folder(const OutputFolder& folder, const CodeAtlas& atlas, const std::vector<int64_t>& chosen,
@@ -103,7 +123,7 @@ void write_code_folder(const OutputFolder& folder, const CodeAtlas& atlas, const
     const Drawn drawn = draw_examples(atlas, codes, tile, images, model, data);
     for_each_parallel(std::ssize(codes), data.workers, [&](int64_t number) {  // packing takes the most time
       const auto i = static_cast<size_t>(number);
-      write_file_atomically(folder.path() / fmt::format("code-{:05d}.png", codes[i]),
+      write_file_atomically(folder.path() / card_name(codes[i]),
                             png_bytes(code_card(atlas, codes[i], grid, drawn.cards[i])));
     });
     tiles.insert(tiles.end(), drawn.tiles.begin(), drawn.tiles.end());
@@ -111,6 +131,7 @@ void write_code_folder(const OutputFolder& folder, const CodeAtlas& atlas, const
   }
   write_file_atomically(folder.path() / "overview.png", png_bytes(code_overview(chosen, tiles, tile)));
   write_file_atomically(folder.path() / "atlas.csv", csv(atlas));
+  warn_of_others(folder.path(), chosen);
 }
 
 }  // namespace beit

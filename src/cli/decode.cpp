@@ -65,7 +65,6 @@ struct Decode {
     metadata["tokenizer"] = identity;
     Run folder(train.output, config_toml("decode", options()), metadata, distributed);
     const auto state = folder.resume_state(train.resume);
-    if (state) check_codes(*state, identity);
     if (finished(folder, state, steps)) return;
 
     const std::optional<Dataset> val_images =
@@ -87,16 +86,6 @@ struct Decode {
 
     DecodeTask task(decoder, loaded.model, validation ? &*validation : nullptr, device, distributed);
     beit::train(task, loader, steps, train, ranks, folder, distributed, state, should_stop);
-  }
-
-  /// Under the same path another tokenizer may lie by now, whose codes mean something else.
-  void check_codes(const Checkpoint& state, const std::string& identity) const {
-    const auto found = state.metadata.find("tokenizer");
-    const std::string there = found == state.metadata.end() ? "none" : found->second;
-    require(there == identity,
-            "{}: expected a checkpoint of the same tokenizer, {}, got one of {}; set --tokenizer to that one, or "
-            "choose another --output",
-            state.path.string(), identity, there);
   }
 };
 

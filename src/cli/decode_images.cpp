@@ -109,6 +109,8 @@ struct DecodeImages {
             codes.empty() ? "neither" : "both");
     require(codes.empty() || tokenizer.empty(),
             "decode images: expected a tokenizer for --data alone, got one for --codes; leave --tokenizer out");
+    require(codes.empty() || !skip_damaged,
+            "decode images: expected --skip-damaged for --data alone, got it for --codes; leave it out");
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
     LoadedPixelDecoder decoder = load_pixel_decoder(weights);

@@ -60,8 +60,9 @@ struct Pretrain {
         images, pretrain_transform(model, choice, data, seed),
         training_loading(data, train.batch_size, seed, device.is_cuda(), distributed.rank(), distributed.ranks()));
     const Plan steps = plan(train, loader.batches(), train.lr);
-    Run folder(train.output, config_toml("pretrain", options()),
-               run_metadata("pretrain", options(), images, distributed.ranks(), train.accumulate), distributed);
+    auto metadata = run_metadata("pretrain", options(), images, distributed.ranks(), train.accumulate);
+    metadata["tokenizer"] = tokenizer_identity(loaded.model);
+    Run folder(train.output, config_toml("pretrain", options()), metadata, distributed);
     const auto state = folder.resume_state(train.resume);
     if (finished(folder, state, steps)) return;
 

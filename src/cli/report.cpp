@@ -134,15 +134,19 @@ struct Report {
     }
     const auto figures = training_figures(figures_of(runs));
     if (figures.empty()) return "";
-    std::string behind = expected;
-    if (behind.empty()) {
-      const std::string recipe = recipe_of(read_settings(folders.front() / "config.toml"));
-      if (find_shipped(shipped_curves(), recipe) != nullptr) behind = recipe;
-    }
+    const std::string behind = expected.empty() ? curves_of_recipe(folders.front()) : expected;
     const auto wanted = behind.empty() ? std::vector<RunCurves>() : read_expected(behind);
     Plot plot = curve_plot(runs, wanted, behind, {.figures = figures, .log_scale = {}});
     plot.id = "curves-plot";
     return svg(plot);
+  }
+
+  /// The recipe that the run follows, if there are curves of it; empty also where its configuration is damaged.
+  static std::string curves_of_recipe(const fs::path& folder) try {
+    const std::string recipe = recipe_of(read_settings(folder / "config.toml"));
+    return find_shipped(shipped_curves(), recipe) != nullptr ? recipe : "";
+  } catch (const Error&) {
+    return "";
   }
 };
 

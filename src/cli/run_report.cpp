@@ -37,6 +37,7 @@ std::vector<fs::path> as_paths(const Paths& texts) { return std::vector<fs::path
 /// What the run folder's configuration says, as words.
 class Configuration {
  public:
+  Configuration() = default;
   explicit Configuration(const fs::path& file) : settings_(read_settings(file)) {}
 
   Paths words(std::string_view key) const {
@@ -165,6 +166,10 @@ class Sections {
             tokenizer);
     const LoadedMim mim = load_mim(weights_);
     const LoadedTokenizer coder = load_tokenizer(tokenizer);
+    const std::string identity = tokenizer_identity(coder.model);
+    require(mim.tokenizer.empty() || mim.tokenizer == identity,
+            "{}: expected the tokenizer that the run was trained with, {}, got {}; give it by --tokenizer", tokenizer,
+            on_one_line(mim.tokenizer), on_one_line(identity));
     MaskedImageModel(mim.model)->to(device_);
     Tokenizer(coder.model)->to(device_);
     run_.masks =
@@ -249,8 +254,13 @@ ReportRun run_report(const fs::path& folder, const ReportOptions& options, int64
                      const torch::Device& device, bool quiet) {
   const torch::NoGradGuard no_grad;
   const RunState state = run_state(folder);
-  const Configuration configuration(folder / "config.toml");
   ReportRun run;
+  Configuration configuration;
+  try {
+    configuration = Configuration(folder / "config.toml");
+  } catch (const Error& error) {  // the log and the weights tell enough
+    run.missing.push_back(fmt::format("configuration: {}", error.what()));
+  }
   run.name = folder.string();
   run.command = state.command;
   run.state = state_of(state);

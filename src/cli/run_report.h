@@ -24,7 +24,7 @@ struct ReportOptions {
 
 /// Reads log, configuration and events, and where there are weights and images computes what they show;
 /// `attention_bytes` is the most that its attention takes. What cannot be shown, as the run has no weights yet or its
-/// images are gone, stands in `missing`. Error where the folder is no run's.
+/// images are gone or its configuration is damaged, stands in `missing`. Error where the folder is no run's.
 ReportRun run_report(const std::filesystem::path& folder, const ReportOptions& options, int64_t attention_bytes,
                      const torch::Device& device, bool quiet);
 

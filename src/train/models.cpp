@@ -132,6 +132,11 @@ void write_network(const std::filesystem::path& path, const torch::nn::Module& n
   write_safetensors(path, file.tensors, file.metadata);
 }
 
+std::map<std::string, std::string> of_tokenizer(const std::string& identity) {
+  if (identity.empty()) return {};
+  return {{"tokenizer", identity}};
+}
+
 std::map<std::string, std::string> named_classes(const std::vector<std::string>& names) {
   if (names.empty()) return {};
   return {class_metadata(names)};
@@ -204,7 +209,8 @@ std::string tokenizer_identity(const Tokenizer& tokenizer) {
   for (const auto& [name, tensor] : state_dict(*tokenizer)) {
     const bool gives_codes =
         name.starts_with("encoder.") || name.starts_with("encode_task_layer.") || name == "quantize.embedding.weight";
-    if (!gives_codes || name == "encoder.pos_embed") continue;
+    const bool positions = name == "encoder.pos_embed" || name.ends_with("relative_position_bias_table");
+    if (!gives_codes || positions) continue;
     const auto values = tensor.to(torch::kCPU).contiguous();
     print.add(name);
     print.add(std::span(static_cast<const uint8_t*>(values.const_data_ptr()), values.nbytes()));
@@ -219,7 +225,7 @@ LoadedTokenizer load_tokenizer(const std::filesystem::path& path, const LoadOpti
 
 LoadedMim load_mim(const std::filesystem::path& path, const LoadOptions& load) {
   const NetworkFile file = open(path, load, Network::kPretrained);
-  return {filled(empty_mim, file.tensors, file), file.model, file.mim, file.codes};
+  return {filled(empty_mim, file.tensors, file), file.model, file.mim, file.codes, file.tokenizer};
 }
 
 LoadedClassifier load_classifier(const std::filesystem::path& path, const LoadOptions& load) {
@@ -280,7 +286,7 @@ void save(const std::filesystem::path& path, const LoadedTokenizer& tokenizer) {
 void save(const std::filesystem::path& path, const LoadedMim& mim) {
   ModelOptions options = mim.options;
   MimChoice choice = mim.choice;
-  write_network(path, *mim.model, join({describe(options), describe(choice)}));
+  write_network(path, *mim.model, join({describe(options), describe(choice)}), of_tokenizer(mim.tokenizer));
 }
 
 void save(const std::filesystem::path& path, const LoadedClassifier& classifier) {
@@ -297,10 +303,7 @@ void save(const std::filesystem::path& path, const LoadedSegmenter& segmenter) {
 
 void save(const std::filesystem::path& path, const LoadedPixelDecoder& decoder) {
   DecoderChoice choice = decoder.choice;
-  const auto metadata = decoder.tokenizer.empty()
-                            ? std::map<std::string, std::string>()
-                            : std::map<std::string, std::string>{{"tokenizer", decoder.tokenizer}};
-  write_network(path, *decoder.model, describe(choice), metadata);
+  write_network(path, *decoder.model, describe(choice), of_tokenizer(decoder.tokenizer));
 }
 
 void save(const std::filesystem::path& path, const LoadedBackbone& backbone) {

@@ -46,6 +46,7 @@ struct LoadedMim {
   ModelOptions options;  ///< resolved
   MimChoice choice;      ///< resolved
   int64_t codes = 0;
+  std::string tokenizer = {};  ///< tokenizer_identity() of the one that its codes are of; empty where the file has none
 };
 LoadedMim load_mim(const std::filesystem::path& path, const LoadOptions& options = {});
 

@@ -281,6 +281,12 @@ void derive_tokenizer(NetworkFile& file, const Stated& stated, const LoadOptions
   add("quantize.embedding.initted", torch::ones({1}));
 }
 
+/// Whose codes the network is of; empty where the file does not tell.
+std::string tokenizer_of(const TensorFile& file) {
+  const auto entry = file.metadata.find("tokenizer");
+  return entry == file.metadata.end() ? "" : entry->second;
+}
+
 void derive_decoder(NetworkFile& file, const TensorFile& given) {
   const TensorMap inner = tensors_under(file.tensors, "decoder.");
   const Shapes shapes(file.tensors, file.path), tower(inner, file.path + ": decoder");
@@ -316,14 +322,14 @@ void derive_decoder(NetworkFile& file, const TensorFile& given) {
   choice.depth = vit.depth;
   choice.heads = vit.heads;
   resolve(choice);
-  const auto tokenizer = given.metadata.find("tokenizer");
-  if (tokenizer != given.metadata.end()) file.tokenizer = tokenizer->second;
+  file.tokenizer = tokenizer_of(given);
   file.form = "beit's own";
 }
 
-void derive_pretrained(NetworkFile& file, const Stated& stated) {
+void derive_pretrained(NetworkFile& file, const TensorFile& given, const Stated& stated) {
   const Shapes shapes(file.tensors, file.path);
   file.codes = shapes.get("lm_head.weight", 2).size(0);
+  file.tokenizer = tokenizer_of(given);
   check_shape(shapes, "lm_head.weight", {file.codes, file.vit.width});
   MimChoice& mim = file.mim;
   if (stated.config) from_json(describe(mim), *stated.config, file.path);
@@ -477,7 +483,7 @@ NetworkFile as_network(const TensorFile& given, std::string path, const LoadOpti
   derive_vit(file, Shapes(backbone, file.path), stated, options);
   if (options.image_size > 0 && options.image_size != file.model.image_size) resize(file, options.image_size);
   if (file.network == Network::kTokenizer) derive_tokenizer(file, stated, options);
-  if (file.network == Network::kPretrained) derive_pretrained(file, stated);
+  if (file.network == Network::kPretrained) derive_pretrained(file, given, stated);
   if (file.network == Network::kClassifier) derive_classifier(file);
   if (file.network == Network::kSegmenter) derive_segmenter(file, stated);
   if (file.classes > 0) file.class_names = class_names_of(given, file.classes, file.path);

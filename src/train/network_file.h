@@ -66,6 +66,7 @@ struct NetworkFile {
 
   // Of kDecoder; `vit` is what makes its pictures, whose grid and patches it has:
   DecoderChoice decoder;  ///< resolved
+  // Of kPretrained and kDecoder:
   std::string tokenizer;  ///< tokenizer_identity() of the one that its codes are of; empty where the file does not tell
 
   /// Before the names of the encoder or backbone: "", "encoder." or "backbone.".

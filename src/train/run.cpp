@@ -191,9 +191,10 @@ std::optional<Checkpoint> Run::find_state(const std::string& resume) const {
     beit::log().info("goes on otherwise: {}", changed);
   }
   std::string differs = differences(config, config_now, /*allowed=*/false);
-  const std::string images = value_of(state->metadata, "images"), images_now = value_of(metadata_, "images");
-  if (!images.empty() && images != images_now) {
-    differs += fmt::format("{}images {} there, {} now", differs.empty() ? "" : "; ", images, images_now);
+  for (const char* part : {"images", "tokenizer"}) {  // under the same path others may lie by now
+    const std::string was = value_of(state->metadata, part), is = value_of(metadata_, part);
+    if (was.empty() || was == is) continue;
+    differs += fmt::format("{}{} {} there, {} now", differs.empty() ? "" : "; ", part, was, is);
   }
   note_machine(*state);
   if (differs.empty()) return state;

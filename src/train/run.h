@@ -23,17 +23,17 @@ namespace beit {
 class Run {
  public:
   /// Creates the folder if need be; nothing in it changes before begin(). `metadata` goes into every file of weights;
-  /// of its keys, "command", "config" (a JSON object of all options) and "images" tell whether a checkpoint is of this
-  /// run, and "processor", "threads", "ranks" and "parts" whether it goes on alike to the last bit. `distributed` must
-  /// outlive it.
+  /// of its keys, "command", "config" (a JSON object of all options), "images" and "tokenizer" tell whether a
+  /// checkpoint is of this run, and "processor", "threads", "ranks" and "parts" whether it goes on alike to the last
+  /// bit. `distributed` must outlive it.
   Run(std::filesystem::path folder, std::string config_toml, std::map<std::string, std::string> metadata,
       Distributed& distributed);
 
   /// What to go on from: `resume` is `auto` (the newest checkpoint here, if there is one), `never`, a checkpoint, or a
   /// run folder whose newest one is meant. Of damaged newest ones the log warns, and the one before is taken.
-  /// Error where the checkpoint is of another command, or where it was written with other images or options that decide
-  /// what is computed; named by the user, such a checkpoint is taken with a warning. Error with `auto` where the folder
-  /// holds weights but no checkpoint. Collective.
+  /// Error where the checkpoint is of another command, or where it was written with other images, another tokenizer or
+  /// options that decide what is computed; named by the user, such a checkpoint is taken with a warning. Error with
+  /// `auto` where the folder holds weights but no checkpoint. Collective.
   std::optional<Checkpoint> resume_state(const std::string& resume) const;
 
   /// The run goes on after `step`, or starts where it is 0: writes config.toml and opens log.jsonl with the line

@@ -23,7 +23,7 @@ struct Presence {
 };
 
 Presence count_presence(const torch::Tensor& codes_IN, const torch::Tensor& labels_I, int64_t codes, int64_t classes) {
-  const auto ids = codes_IN.accessor<int64_t, 2>();
+  const auto ids = codes_IN.accessor<int32_t, 2>();
   const auto labels = labels_I.accessor<int64_t, 1>();
   Presence presence{std::vector<int64_t>(static_cast<size_t>(codes)),
                     std::vector<int64_t>(static_cast<size_t>(codes * classes)),
@@ -75,10 +75,9 @@ std::vector<int64_t> most_telling(const Presence& presence, std::vector<int64_t>
 torch::Tensor checked_codes(const torch::Tensor& codes_IN, int64_t codes) {
   require(codes_IN.dim() == 2 && codes_IN.numel() > 0, "picture: expected codes [images, patches], got {}",
           fmt::join(codes_IN.sizes(), " x "));
-  const auto ids_IN = codes_IN.to(torch::kCPU, torch::kInt64).contiguous();
-  const auto least = ids_IN.min().item<int64_t>(), most = ids_IN.max().item<int64_t>();
+  const auto least = codes_IN.min().item<int64_t>(), most = codes_IN.max().item<int64_t>();
   require(least >= 0 && most < codes, "picture: expected codes in [0, {}), got {} to {}", codes, least, most);
-  return ids_IN;
+  return codes_IN.to(torch::kCPU, torch::kInt32).contiguous();  // as they come: of many images they are large
 }
 
 }  // namespace
@@ -111,7 +110,7 @@ std::vector<CodeExamples> telling_codes(const torch::Tensor& codes_IN, const tor
 std::vector<CodeExamples> spread_examples(const torch::Tensor& codes_IN, const std::vector<int64_t>& chosen,
                                           int64_t codes, int64_t columns) {
   const auto ids_IN = checked_codes(codes_IN, codes);
-  const auto ids = ids_IN.accessor<int64_t, 2>();
+  const auto ids = ids_IN.accessor<int32_t, 2>();
   std::vector<CodeExamples> rows;
   std::vector<int64_t> row_of_K(static_cast<size_t>(codes), -1);
   for (const int64_t code : chosen) {

@@ -193,6 +193,19 @@ TEST_CASE("codes: a folder holds a picture of each code in use, an overview and 
                      code_card(atlas, code, {4, 4}, examples)));
 }
 
+TEST_CASE("codes: pictures from before that are no part of the atlas stay in its folder, and are named") {
+  CodedImages coded;
+  const auto folder = coded.root.path / "atlas";
+  const auto draw = [&](const std::string& code) {
+    return start({"codes", "--tokenizer", coded.model.string(), "--data", coded.images.string(), "--output",
+                  folder.string(), "--code", code, "--device", "cpu"});
+  };
+  CHECK(draw("15").err.empty());
+  CHECK(draw("15").err.empty());
+  CHECK(draw("2").err.find("lie there still, 1 in all, code-00015.png to") != std::string::npos);
+  CHECK(fs::exists(folder / "code-00015.png"));
+}
+
 TEST_CASE("codes: a folder may hold the most telling codes alone, or those that are named, used or not") {
   CodedImages coded;
   const auto folder = coded.root.path / "atlas";

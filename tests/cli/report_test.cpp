@@ -34,11 +34,18 @@ void run(const Words& words) {
   REQUIRE(ended.code == 0);
 }
 
-void run_vqkd(const fs::path& folder) {
-  run(joined(
-      {"vqkd", "--data", demo_images("train"), "--val-data", demo_images("test"), "--teacher", "pixels", "--codes",
-       "16", "--code-dim", "4", "--decoder-depth", "1", "--events-every", "1", "--output", folder.string()},
-      kSmall));
+void run_vqkd(const fs::path& folder, const Words& more = {}) {
+  const Words words{
+      "vqkd",    "--data",   demo_images("train"), "--val-data", demo_images("test"), "--teacher", "pixels",
+      "--codes", "16",       "--code-dim",         "4",          "--decoder-depth",   "1",         "--events-every",
+      "1",       "--output", folder.string()};
+  run(joined(joined(words, kSmall), more));
+}
+
+void run_pretrain(const fs::path& folder, const fs::path& tokenizer) {
+  run(joined({"pretrain", "--data", demo_images("test"), "--tokenizer", tokenizer.string(), "--masked-patches", "6",
+              "--min-mask-block", "2", "--output", folder.string()},
+             kSmall));
 }
 
 bool has(const std::string& page, const std::string& part) { return page.find(part) != std::string::npos; }
@@ -47,9 +54,7 @@ TEST_CASE("report: a tokenizer's and a backbone's run stand side by side on one 
   const TemporaryFolder root;
   const fs::path coder = root.path / "coder", backbone = root.path / "backbone", page = root.path / "report.html";
   run_vqkd(coder);
-  run(joined({"pretrain", "--data", demo_images("test"), "--tokenizer", coder.string(), "--masked-patches", "6",
-              "--min-mask-block", "2", "--output", backbone.string()},
-             kSmall));
+  run_pretrain(backbone, coder);
   const auto ended = start({"report", coder.string(), backbone.string(), "--output", page.string(), "--images", "2",
                             "--codes", "5", "--examples", "3", "--measured", "100", "--device", "cpu"});
   CAPTURE(ended.err);
@@ -70,6 +75,33 @@ TEST_CASE("report: a tokenizer's and a backbone's run stand side by side on one 
   CHECK(has(text, "<dt>masked-patches</dt><dd>6</dd>"));
   CHECK(has(text, "<dt>processor</dt>"));
   CHECK(!has(text, "Not shown"));
+}
+
+TEST_CASE("report: another tokenizer's codes are not taken for those that a run was trained on") {
+  const TemporaryFolder root;
+  const fs::path coder = root.path / "coder", backbone = root.path / "backbone", page = root.path / "report.html";
+  run_vqkd(coder);
+  run_pretrain(backbone, coder);
+  fs::remove_all(coder);
+  run_vqkd(coder, {"--seed", "1"});
+  run({"report", backbone.string(), "--output", page.string(), "--measured", "100", "--device", "cpu"});
+  const auto text = text_of(page);
+  CHECK(has(text, "expected the tokenizer that the run was trained with, 16 codes of width 4 ("));
+  CHECK(!has(text, "id=\"masks-0\""));
+  CHECK(has(text, "id=\"attention-0\""));
+}
+
+TEST_CASE("report: a damaged configuration of one run takes nothing from the others") {
+  const TemporaryFolder root;
+  const fs::path coder = root.path / "coder", other = root.path / "other", page = root.path / "report.html";
+  run_vqkd(coder);
+  fs::copy(coder, other, fs::copy_options::recursive);
+  std::ofstream(coder / "config.toml") << "[vqkd\n";
+  run({"report", coder.string(), other.string(), "--output", page.string(), "--codes", "4", "--device", "cpu"});
+  const auto text = text_of(page);
+  CHECK(has(text, "configuration: " + (coder / "config.toml").string()));
+  CHECK(has(text, "give images by --data"));
+  CHECK(has(text, " of 16 codes are used in "));
 }
 
 TEST_CASE("report: what a run has not is said, with what to give") {

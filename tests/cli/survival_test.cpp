@@ -31,7 +31,6 @@ const Words kSmall{"--data",       (source_folder() / "demo/data/cifar10-small-t
                    "--depth",      "2",
                    "--heads",      "2",
                    "--image-size", "32",
-                   "--patch-size", "8",
                    "--batch-size", "100",
                    "--device",     "cpu",
                    "--threads",    "1",
@@ -42,20 +41,37 @@ Words join(Words words, const Words& more) {
   return words;
 }
 
-Words vqkd(const fs::path&) { return {"vqkd", "--teacher", "pixels", "--codes", "16", "--code-dim", "4"}; }
+Words vqkd(const fs::path&) {
+  return {"vqkd", "--teacher", "pixels", "--codes", "16", "--code-dim", "4", "--patch-size", "8"};
+}
+
+Words decode(const fs::path& folder) {
+  const auto tokenizer = folder / "tokenizer.safetensors";
+  write_small_tokenizer(tokenizer);
+  return {"decode", "--tokenizer", tokenizer.string()};
+}
 
 Words pretrain(const fs::path& folder) {
   const auto tokenizer = folder / "tokenizer.safetensors";
   write_small_tokenizer(tokenizer);
-  return {
-      "pretrain", "--tokenizer", tokenizer.string(), "--drop-path", "0.2", "--masked-patches", "6", "--min-mask-block",
-      "2"};
+  return {"pretrain",
+          "--tokenizer",
+          tokenizer.string(),
+          "--drop-path",
+          "0.2",
+          "--patch-size",
+          "8",
+          "--masked-patches",
+          "6",
+          "--min-mask-block",
+          "2"};
 }
 
 Words finetune(const fs::path& folder) {
   const auto weights = folder / "pretrained.safetensors";
   write_small_pretrained(weights);
-  return {"finetune", "--weights", weights.string(), "--drop-path", "0.2", "--random-erasing", "0.5"};
+  return {"finetune",     "--weights", weights.string(),   "--drop-path", "0.2",
+          "--patch-size", "8",         "--random-erasing", "0.5"};
 }
 
 /// Every image's left half is of one class, its right half of another.
@@ -70,8 +86,8 @@ Words segment(const fs::path& folder) {
   const auto labels = folder / "labels.tar";
   write_bytes(labels, tar(members));
   Words words{"segment", "--labels", labels.string()};
-  for (const char* word : {"--classes", "2", "--channels", "8", "--auxiliary-channels", "4", "--long-side", "32",
-                           "--short-side", "32", "--warmup-steps", "9", "--lr", "1e-3"}) {
+  for (const char* word : {"--patch-size", "8", "--classes", "2", "--channels", "8", "--auxiliary-channels", "4",
+                           "--long-side", "32", "--short-side", "32", "--warmup-steps", "9", "--lr", "1e-3"}) {
     words.emplace_back(word);
   }
   return words;
@@ -94,6 +110,8 @@ const Training kTrainings[]{
      pretrain,
      {"--ranks", "2", "--shard-optimizer", "--accumulate", "5", "--recompute", "--ema-decay", "0.9"},
      4},
+    {"decode", decode, {}, 4},
+    {"decode on two ranks, averaged", decode, {"--ranks", "2", "--ema-decay", "0.9"}, 4},
     {"finetune", finetune, {}, 1},
     {"finetune on two ranks in shards and parts, averaged",
      finetune,
@@ -320,7 +338,7 @@ TEST_CASE("survival: a collapsing codebook raises an alarm") {
   const TemporaryFolder folder;
   const auto run = folder.path / "run";
   const auto ended = start(join(
-      join({"vqkd", "--teacher", "pixels", "--codes", "64", "--code-dim", "4"}, kSmall),
+      join({"vqkd", "--teacher", "pixels", "--codes", "64", "--code-dim", "4", "--patch-size", "8"}, kSmall),
       {"--output", run.string(), "--lr", "1", "--warmup-epochs", "0", "--revive-threshold", "0", "--steps", "60"}));
   CAPTURE(ended.err);
   CHECK(ended.err.find("the codebook collapses") != std::string::npos);

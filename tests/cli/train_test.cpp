@@ -315,6 +315,21 @@ TEST_CASE("pretrain: a tokenizer serves a student of a finer grid at a larger vi
   CHECK(ended.out.find("of 64 patches masked") != std::string::npos);
 }
 
+TEST_CASE("pretrain: a run does not go on with another tokenizer under the same path, unless it is told to") {
+  const TemporaryFolder folder;
+  const fs::path run = folder.path / "run", tokenizer = folder.path / "tokenizer";
+  REQUIRE(run_vqkd(tokenizer, {"--steps", "1"}).code == 0);
+  REQUIRE(run_pretrain(run, tokenizer, {"--steps", "1"}).code == 0);
+  REQUIRE(run_vqkd(tokenizer, {"--steps", "1", "--seed", "1", "--resume", "never"}).code == 0);
+  const auto refused = run_pretrain(run, tokenizer, {"--steps", "2"});
+  CAPTURE(refused.err);
+  CHECK(failed(refused));
+  CHECK(refused.err.find("got tokenizer 16 codes of width 4 (") != std::string::npos);
+  const auto told = run_pretrain(run, tokenizer, {"--steps", "2", "--resume", run.string()});
+  CHECK(told.code == 0);
+  CHECK(told.err.find("made otherwise: tokenizer 16 codes of width 4 (") != std::string::npos);
+}
+
 TEST_CASE("training: mistakes end with one line that says what to do") {
   const TemporaryFolder folder;
   const fs::path run = folder.path / "run", tokenizer = folder.path / "tokenizer";

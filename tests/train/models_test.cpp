@@ -186,9 +186,11 @@ TEST_CASE("models: what is saved comes back, with what its tensors do not tell")
   CHECK(again.codebook.beta == 0.5);
 
   write_small_pretrained(given);
-  const LoadedMim mim = load_mim(given);
+  LoadedMim mim = load_mim(given);
+  mim.tokenizer = "16 codes of width 4 (0123456789abcdef)";
   save(path, mim);
   CHECK(load_mim(path).choice.early_layers == 1);
+  CHECK(load_mim(path).tokenizer == mim.tokenizer);
 
   Classifier classifier(ClassifierOptions{.vit = mim.model->options(), .classes = 2});
   classifier->eval();
