@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
     mim.options = tokenizer.options;
     mim.choice.tokenizer_image_size = tokenizer.options.image_size;
     mim.codes = tokenizer.codebook.codes;
+    mim.tokenizer = beit::tokenizer_identity(tokenizer.model);
     beit::resolve(mim.choice, mim.options);
     mim.model = beit::MaskedImageModel(beit::mim_options(mim.options, mim.choice, mim.codes));
     torch::optim::AdamW optimizer(mim.model->parameters(), torch::optim::AdamWOptions(2e-4).weight_decay(0.05));

@@ -8,12 +8,14 @@ namespace {
 
 constexpr const char* kWhere = "tokenizer";
 
-torch::Tensor decode(LoadedTokenizer& loaded, const torch::Tensor& codes_BN, const torch::Device& device,
+torch::Tensor decode(LoadedTokenizer& loaded, torch::Tensor codes_BN, const torch::Device& device,
                      const std::optional<std::pair<int64_t, int64_t>>& grid) {
   require(codes_BN.layout() == torch::kStrided && codes_BN.dim() == 2 && codes_BN.numel() > 0 &&
-              codes_BN.scalar_type() == torch::kInt64 && codes_BN.device() == device,
-          "{}: expected codes [B, N] of int64 on {}, got {} [{}] on {}", kWhere, device.str(),
+              (codes_BN.scalar_type() == torch::kInt64 || codes_BN.scalar_type() == torch::kInt32) &&
+              codes_BN.device() == device,
+          "{}: expected codes [B, N] of int64 or int32 on {}, got {} [{}] on {}", kWhere, device.str(),
           c10::toString(codes_BN.scalar_type()), fmt::join(codes_BN.sizes(), ", "), codes_BN.device().str());
+  codes_BN = codes_BN.to(torch::kInt64);  // files of codes hold int32
   const auto& codebook_KC = loaded.model->quantizer()->codebook();
   const int64_t least = codes_BN.min().item<int64_t>(), most = codes_BN.max().item<int64_t>();
   require(least >= 0 && most < codebook_KC.size(0), "{}: expected codes from 0 to {}, got {}", kWhere,

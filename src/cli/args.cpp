@@ -66,6 +66,9 @@ bool is_switch(const Option& option) { return std::holds_alternative<bool*>(opti
        nearest(word.substr(0, word.find('=')), flags));
 }
 
+/// -o, as of most programs.
+bool has_short_flag(const Option& option) { return option.name == "output" && !option.positional; }
+
 /// CLI11 cuts the command line into flags and words; what the words mean is set()'s part.
 Request read_flags(const Command& command, std::vector<std::string> words, GivenByName& given, std::string& config) {
   CLI::App app;
@@ -79,7 +82,8 @@ Request read_flags(const Command& command, std::vector<std::string> words, Given
     if (is_switch(option)) {
       app.add_flag(flag + ",!--no-" + option.name, switches[option.name])->take_last();
     } else {
-      auto* added = app.add_option(flag, lists[option.name])->expected(1)->allow_extra_args(false);
+      const std::string short_flag = has_short_flag(option) ? "-o," : "";
+      auto* added = app.add_option(short_flag + flag, lists[option.name])->expected(1)->allow_extra_args(false);
       if (option.positional && is_list(option)) added->expected(-1);
       is_list(option) ? added->take_all() : added->take_last();
     }
@@ -207,7 +211,8 @@ std::string help(const Command& command) {
     if (option.positional) positional += " " + value_name(option);
     std::string flag = option.positional   ? value_name(option)
                        : is_switch(option) ? fmt::format("--{0}, --no-{0}", option.name)
-                                           : fmt::format("--{} {}", option.name, value_name(option));
+                                           : fmt::format("{}--{} {}", has_short_flag(option) ? "-o, " : "", option.name,
+                                                         value_name(option));
     if (is_list(option)) flag += " ...";
     const std::string value = shown(option);
     lines += help_line(flag, value.empty() ? option.help : fmt::format("{} [{}]", option.help, value));

@@ -4,13 +4,10 @@
 
 #include "base/error.h"
 #include "cli/class_choice.h"
-#include "cli/image_rows.h"
 #include "cli/images.h"
 #include "cli/runtime.h"
 #include "io/atomic_file.h"
-#include "train/device_batches.h"
 #include "train/evaluation.h"
-#include "train/progress.h"
 
 namespace beit {
 
@@ -66,32 +63,21 @@ torch::Tensor Classification::log_probabilities(const torch::Tensor& images_BCHW
   return options_.flip ? plain_BK.logaddexp(of(images_BCHW.flip(3))) - std::log(2.0) : plain_BK;
 }
 
-Classification::Passed Classification::each_batch(const std::function<void(const Batch&)>& use,
-                                                  const std::function<bool(int64_t image)>& wanted) const {
+Passed Classification::each_batch(const std::function<void(const Batch&)>& use,
+                                  const std::function<bool(int64_t image)>& wanted) const {
   const auto view = evaluation_transform(loaded_.options, kImagenetScale);
   const auto transform = [&](EncodedImage& image, const SampleRequest& sample) -> Views {
     if (!wanted || wanted(sample.index)) return view(image, sample);
     return {torch::zeros({3, image_size(), image_size()})};
   };
-  auto loading =
-      evaluation_loading(options_.data, options_.batch_size, options_.skip_damaged ? OnDamage::kSkip : OnDamage::kFail);
-  loading.pin_memory = device_.is_cuda();
-  Loader loader(images_, transform, loading);
-  DeviceBatches batches(loader, device_);
-  batches.start(/*epoch=*/0);
-  Progress progress(0, images_.size(), 1, !options_.runtime.quiet);
-  Passed passed;
-  while (const auto batch = next_rows(batches)) {
-    use(*batch);
-    passed.images += batch->labels_B.size(0);
-    progress.show(passed.images, "");
-  }
-  progress.clear();
-  passed.damaged = loader.damaged();
-  passed.images_per_s = progress.images_per_s(passed.images);
-  require(passed.images > 0, "{}: expected images that can be read, got {} damaged ones", command_, passed.damaged);
-  warn_of_left_out(passed.damaged);
-  return passed;
+  return beit::each_batch(images_, transform,
+                          {.command = command_,
+                           .data = options_.data,
+                           .batch_size = options_.batch_size,
+                           .skip_damaged = options_.skip_damaged,
+                           .device = device_,
+                           .quiet = options_.runtime.quiet},
+                          use);
 }
 
 }  // namespace beit

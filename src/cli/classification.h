@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "cli/image_pass.h"
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "train/models.h"
@@ -44,13 +45,8 @@ class Classification {
   /// compete, in their order.
   torch::Tensor log_probabilities(const torch::Tensor& images_BCHW, const torch::Tensor& outputs_K = {});
 
-  struct Passed {
-    int64_t images = 0, damaged = 0;
-    double images_per_s = 0;
-  };
-  /// Hands the evaluation views of all images over, batch by batch in the data's order, views on the device. Only where
-  /// `wanted` holds are images looked at, others come as black. Error for a damaged image, unless --skip-damaged leaves
-  /// it out, which is warned of; Error where none is left.
+  /// Hands over the evaluation views of all images (cli/image_pass.h). Only where `wanted` holds are images looked at,
+  /// others come as black.
   Passed each_batch(const std::function<void(const Batch&)>& use,
                     const std::function<bool(int64_t image)>& wanted = {}) const;
 

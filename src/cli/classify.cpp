@@ -91,13 +91,13 @@ struct Classify {
       });
       return;
     }
-    Classification::Passed passed;
+    Passed passed;
     write_file_atomically(output, [&](const Sink& sink) { passed = write(classifier, sink); });
     log().info("{} images in {}, {:.1f} images/s; written to {}", passed.images,
                readable_seconds(static_cast<double>(passed.images) / passed.images_per_s), passed.images_per_s, output);
   }
 
-  Classification::Passed write(Classification& classifier, const Sink& sink) const {
+  Passed write(Classification& classifier, const Sink& sink) const {
     const int64_t count = std::min(top, classifier.classes());
     const auto& names = classifier.class_names();
     Report report(format, sink);

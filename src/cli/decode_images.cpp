@@ -9,10 +9,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/image_rows.h"
+#include "cli/image_pass.h"
 #include "cli/images.h"
 #include "cli/runtime.h"
 #include "core/image_quality.h"
+#include "data/image_path.h"
 #include "data/label_maps.h"
 #include "io/atomic_file.h"
 #include "io/mapped_file.h"
@@ -104,7 +105,8 @@ struct DecodeImages {
 
   void run() {
     require(!weights.empty(), "decode images: expected a pixel decoder, got none; set --weights FILE or RUN");
-    require(!output.empty(), "decode images: expected a folder for the pictures, got none; set --output FOLDER");
+    require(!output.empty() && !has_image_ending(output),
+            "decode images: expected a folder for the pictures, got '{}'; set --output FOLDER", output);
     require(data.data.empty() != codes.empty(), "decode images: expected --data PATH or --codes FILE, got {}; set one",
             codes.empty() ? "neither" : "both");
     require(codes.empty() || tokenizer.empty(),
@@ -130,30 +132,29 @@ struct DecodeImages {
     const std::vector<fs::path> sources(data.data.begin(), data.data.end());
     const auto names = label_paths(images, sources, /*one_place=*/true);
 
-    Loader loader(images, evaluation_transform(loaded.options),
-                  evaluation_loading(data, batch_size, skip_damaged ? OnDamage::kSkip : OnDamage::kFail));
-    loader.start(/*epoch=*/0);
     auto sums = torch::zeros({5}, torch::kFloat64);  // as of ImageQuality
-    int64_t done = 0;
-    Progress progress(0, images.size(), 1, !runtime.quiet);
-    while (const auto batch = next_rows(loader)) {
-      const auto images_BCHW = on_device(batch->views[0], device);
+    const auto take = [&](const Batch& batch) {
+      const auto& images_BCHW = batch.views[0];
       const auto decoded_BCHW = decoder.model->reconstruct(loaded.model->codes(images_BCHW));
       sums += image_quality(decoded_BCHW, images_BCHW).sums();
-      const auto pictures_BCHW = decoded_BCHW.to(torch::kCPU);
+      const auto views_BCHW = images_BCHW.to(torch::kCPU), pictures_BCHW = decoded_BCHW.to(torch::kCPU);
       for (int64_t row = 0; row < pictures_BCHW.size(0); ++row) {
-        const fs::path path = fs::path(output) / names[static_cast<size_t>(batch->indices_B[row].item<int64_t>())];
+        const fs::path path = fs::path(output) / names[static_cast<size_t>(batch.indices_B[row].item<int64_t>())];
         require_unread(path, images);
-        write(path, {batch->views[0].narrow(0, row, 1), pictures_BCHW.narrow(0, row, 1)});
-        progress.show(++done, "");
+        write(path, {views_BCHW.narrow(0, row, 1), pictures_BCHW.narrow(0, row, 1)});
       }
-    }
-    progress.clear();
-    require(done > 0, "decode images: expected images that can be read, got {} damaged ones", loader.damaged());
-    warn_of_left_out(loader.damaged());
-    const auto mean = [&](int64_t figure) { return (sums[figure] / sums[4]).item<double>(); };
-    log().info("{} images decoded: mean absolute difference {:.4f}, PSNR {:.2f} dB, SSIM {:.3f}; written to {}", done,
-               mean(1), mean(2), mean(3), output);
+    };
+    const Passed passed = each_batch(images, evaluation_transform(loaded.options),
+                                     {.command = "decode images",
+                                      .data = data,
+                                      .batch_size = batch_size,
+                                      .skip_damaged = skip_damaged,
+                                      .device = device,
+                                      .quiet = runtime.quiet},
+                                     take);
+    const MeanQuality mean = mean_quality(sums);
+    log().info("{} images decoded: mean absolute difference {:.4f}, PSNR {:.2f} dB, SSIM {:.3f}; written to {}",
+               passed.images, mean.absolute, mean.psnr, mean.ssim, output);
   }
 
   void decode_codes(LoadedPixelDecoder& decoder, const torch::Device& device) const {

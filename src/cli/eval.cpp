@@ -87,7 +87,7 @@ struct Eval {
     require(left_out < images.size(), "{}: expected classes of the data, got none of its {}", subset,
             images.classes().size());
 
-    Classification::Passed passed;
+    Passed passed;
     const Answers answers = ask(classifier, competing, place_C, passed);
     const EvalFigures figures = figures_of(answers, std::ssize(competing));
     if (!json.empty()) write(figures, answers, match, std::ssize(competing), left_out, passed, classifier.image_size());
@@ -110,7 +110,7 @@ struct Eval {
   }
 
   static Answers ask(Classification& classifier, const std::vector<int64_t>& competing,
-                     const std::vector<int64_t>& place_of_class, Classification::Passed& passed) {
+                     const std::vector<int64_t>& place_of_class, Passed& passed) {
     const auto outputs_K = torch::tensor(competing), place_C = torch::tensor(place_of_class);
     const bool all = outputs_K.size(0) == classifier.classes();
     const auto on_device_K = outputs_K.to(classifier.device());
@@ -158,7 +158,7 @@ struct Eval {
   }
 
   void write(const EvalFigures& figures, const Answers& answers, const ClassMatch& match, int64_t competing,
-             int64_t left_out, const Classification::Passed& passed, int64_t image_size) const {
+             int64_t left_out, const Passed& passed, int64_t image_size) const {
     using Json = nlohmann::ordered_json;
     auto classes = Json::array();
     for (const auto& [output, samples, right, mistaken_for, mistaken] : figures.classes) {

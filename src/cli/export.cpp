@@ -30,7 +30,7 @@ struct Export {
                    .value = &weights,
                    .help = "weights of BEiT v2, ours or published, or a run folder",
                    .value_name = "FILE|RUN"},
-                  {.name = "output", .value = &output, .help = "ONNX file for the network", .value_name = "FILE"},
+                  {.name = "output", .value = &output, .help = "ONNX file for the network", .value_name = "FILE.onnx"},
                   {.name = "as",
                    .value = &as,
                    .help = "what images become; auto: codes of a tokenizer, logits of a classifier, else features",
@@ -41,7 +41,8 @@ struct Export {
 
   void run() {
     require(!weights.empty(), "export: expected weights, got none; set --weights FILE or RUN");
-    require(!output.empty(), "export: expected a file for the network, got none; set --output FILE");
+    require(output.ends_with(".onnx"), "export: expected a file for the network, got '{}'; set --output FILE.onnx",
+            output);
     require_apart(output, weights, {});
     require_writable(output);
     const Network network = open_network(weights, load).network;

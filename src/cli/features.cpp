@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/feature_rows.h"
 #include "cli/feature_source.h"
+#include "cli/image_pass.h"
 #include "cli/image_rows.h"
 #include "cli/images.h"
 #include "cli/run_config.h"
@@ -16,7 +17,6 @@
 #include "io/atomic_file.h"
 #include "train/evaluation.h"
 #include "train/models.h"
-#include "train/progress.h"
 
 namespace beit {
 namespace {
@@ -67,32 +67,32 @@ struct FeaturesOfImages {
 
     const Dataset images = open_images(data.data, "data");
     require_unread(output, images);
-    Loader loader(images, evaluation_transform(backbone.options),
-                  evaluation_loading(data, batch_size, skip_damaged ? OnDamage::kSkip : OnDamage::kFail));
-    loader.start(/*epoch=*/0);
     std::vector<FeatureRows> rows;
     for (size_t i = 0; i < sets.size(); ++i) {
       rows.emplace_back(std::filesystem::path(output).parent_path(), half ? torch::kFloat16 : torch::kFloat32);
     }
     std::vector<torch::Tensor> labels_B;
     std::vector<std::string> paths;
-    Progress progress(0, images.size(), 1, !runtime.quiet);
-    while (const auto batch = next_rows(loader)) {
-      const auto features = source.of(batch->views[0].to(device));
+    const auto take = [&](const Batch& batch) {
+      const auto features = source.of(batch.views[0]);
       if (paths.empty()) require_room(rows, features, images);
       for (size_t i = 0; i < sets.size(); ++i) rows[i].append(features[i]);
-      for (int64_t row = 0; row < batch->indices_B.size(0); ++row)
-        paths.push_back(images.path(batch->indices_B[row].item<int64_t>()));
-      labels_B.push_back(batch->labels_B.clone());
-      progress.show(std::ssize(paths), "");
-    }
-    progress.clear();
-    require(!paths.empty(), "features: expected images that can be read, got {} damaged ones", loader.damaged());
+      for (int64_t row = 0; row < batch.indices_B.size(0); ++row)
+        paths.push_back(images.path(batch.indices_B[row].item<int64_t>()));
+      labels_B.push_back(batch.labels_B.clone());
+    };
+    const Passed passed = each_batch(images, evaluation_transform(backbone.options),
+                                     {.command = "features",
+                                      .data = data,
+                                      .batch_size = batch_size,
+                                      .skip_damaged = skip_damaged,
+                                      .device = device,
+                                      .quiet = runtime.quiet},
+                                     take);
     write(rows, sets, torch::cat(labels_B), images, paths);
-    warn_of_left_out(loader.damaged());
     log().info("{} of {} images, {:.1f} images/s; written to {}",
-               sets.size() == 1 ? sets.front().name() : fmt::format("{} features", sets.size()), paths.size(),
-               progress.images_per_s(std::ssize(paths)), output);
+               sets.size() == 1 ? sets.front().name() : fmt::format("{} features", sets.size()), passed.images,
+               passed.images_per_s, output);
   }
 
   /// Before the work, not after it.

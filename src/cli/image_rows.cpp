@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/log.h"
 
 namespace beit {
 
@@ -19,10 +18,6 @@ void require_fitting_paths(const Dataset& images, int64_t data_bytes, std::strin
 
 std::string paths_metadata(const std::vector<std::string>& paths) {
   return nlohmann::json(paths).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-void warn_of_left_out(int64_t damaged) {
-  if (damaged > 0) log().warn("{} damaged image{} left out", damaged, damaged == 1 ? " was" : "s were");
 }
 
 }  // namespace beit

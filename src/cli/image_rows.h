@@ -1,15 +1,12 @@
-// What commands share that look at every image: the images' paths in a file's header, and damaged images.
+// The images' paths in the header of a file that has a row for each image.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/error.h"
 #include "data/dataset.h"
-#include "data/loader.h"
 
 namespace beit {
 
@@ -19,17 +16,5 @@ void require_fitting_paths(const Dataset& images, int64_t data_bytes, std::strin
 
 /// As the metadata's `paths` has them: a JSON list.
 std::string paths_metadata(const std::vector<std::string>& paths);
-
-/// The next batch of a Loader or DeviceBatches; its Error for a damaged image also says that --skip-damaged leaves such
-/// images out.
-template <class Batches>
-std::optional<Batch> next_rows(Batches& batches) try {
-  return batches.next();
-} catch (const Error& error) {
-  fail("{}; --skip-damaged leaves such images out", error.what());
-}
-
-/// Warns of so many images that --skip-damaged left out; of none says nothing.
-void warn_of_left_out(int64_t damaged);
 
 }  // namespace beit

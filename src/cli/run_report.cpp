@@ -104,7 +104,7 @@ class Sections {
     if (!attempt("codes, attention, neighbours and predictions", [&] { open(); })) return;
     if (network_ == Network::kTokenizer) attempt("codes", [&] { codes(); });
     if (network_ == Network::kPretrained) attempt("masked patches", [&] { masks(); });
-    attempt("attention and neighbours", [&] { features(); });
+    if (is_ours(network_)) attempt("attention and neighbours", [&] { features(); });
     if (network_ == Network::kClassifier) attempt("confusion", [&] { confusion(); });
     if (network_ == Network::kSegmenter) attempt("predictions", [&] { overlays(); });
   }
@@ -168,8 +168,8 @@ class Sections {
     const LoadedTokenizer coder = load_tokenizer(tokenizer);
     const std::string identity = tokenizer_identity(coder.model);
     require(mim.tokenizer.empty() || mim.tokenizer == identity,
-            "{}: expected the tokenizer that the run was trained with, {}, got {}; give it by --tokenizer", tokenizer,
-            on_one_line(mim.tokenizer), on_one_line(identity));
+            "{}: expected the tokenizer that the run was trained with, {}, got {}; give that one by --tokenizer",
+            tokenizer, on_one_line(mim.tokenizer), on_one_line(identity));
     MaskedImageModel(mim.model)->to(device_);
     Tokenizer(coder.model)->to(device_);
     run_.masks =

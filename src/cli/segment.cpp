@@ -114,12 +114,12 @@ struct Segment {
     std::erase_if(training, [](const Option& option) { return option.name == "accumulate"; });
     return join({describe(model), describe(start), describe(choice),
                  pick(describe(data), {"data", "val-data", "workers", "data-weight", "shuffle", "shuffle-window"}),
-                 describe(labels), describe(windows), drawing.options(), training, describe(ranks), describe(runtime)});
+                 describe(labels), described_windows(), drawing.options(), training, describe(ranks),
+                 describe(runtime)});
   }
 
   void run() {
     // Whoever counts in epochs means these, not the published steps.
-    const auto said = [&](const char* name) { return std::ranges::find(given, name) != given.end(); };
     if (said("epochs") && !said("steps")) train.steps = 0;
     if (said("warmup-epochs") && !said("warmup-steps")) train.warmup_steps = 0;
     on_ranks(ranks, runtime, train,
@@ -131,6 +131,8 @@ struct Segment {
   void train_on(Distributed& distributed, const torch::Device& device, const std::function<bool()>& should_stop) {
     if (!start.weights.empty()) require_apart(train.output, start.weights, {});
     const BackboneStart backbone = open_start(start, model);
+    if (!said("stride")) windows.stride = model.image_size * 2 / 3;  // as published: 341 of 512
+    check_windows();
     const Classes classes = read_classes(labels.classes);
     if (choice.channels == 0) choice.channels = model.width;
     const LabelRules rules{
@@ -141,7 +143,6 @@ struct Segment {
     if (!data.val_data.empty() || !labels.val_labels.empty()) {
       val_set.emplace(data.val_data, labels.val_labels, rules, "val-data", "val-labels");
       validation.emplace(val_set->images, val_set->labels, SegmentTesting{windows, data.workers});
-      check_windows();
     }
     require(drawing.min_scale <= drawing.max_scale,
             "segment: expected --min-scale of at most --max-scale, got {} and {}; exchange them", drawing.min_scale,
@@ -176,7 +177,17 @@ struct Segment {
     beit::train(task, loader, steps, train, ranks, folder, distributed, state, should_stop);
   }
 
-  /// So that validation does not fail after an epoch.
+  OptionList described_windows() {
+    OptionList described = describe(windows);
+    for (Option& option : described) {
+      if (option.name == "stride") option.help += "; without it two thirds of --image-size";
+    }
+    return described;
+  }
+
+  bool said(const char* name) const { return std::ranges::find(given, name) != given.end(); }
+
+  /// So that neither validation fails after an epoch, nor what takes the windows of training later on.
   void check_windows() const {
     scales_of(windows);
     require(

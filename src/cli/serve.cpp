@@ -59,8 +59,7 @@ struct Serve {
     require_protected(serving, token_of(serving));  // before the network is loaded
     const torch::NoGradGuard no_grad;
     const torch::Device device = apply(runtime);
-    std::unique_ptr<const CodeGallery> gallery;
-    ServedModel model = open(device, gallery);
+    auto [model, gallery] = open(device);
     require(data.data.empty() || gallery != nullptr,
             "data: expected a tokenizer for --data, got another network; leave --data out");
     add_features(model, device);
@@ -75,29 +74,37 @@ struct Serve {
     log().info("ended");
   }
 
-  ServedModel open(const torch::Device& device, std::unique_ptr<const CodeGallery>& gallery) {
+  struct Opened {
+    ServedModel model;
+    std::unique_ptr<const CodeGallery> gallery;  ///< of a tokenizer, where there is --data
+  };
+  Opened open(const torch::Device& device) {
     switch (open_network(weights, load).network) {
       case Network::kTokenizer: {
         LoadedTokenizer loaded = load_tokenizer(weights, load);
         loaded.model->to(device);
-        if (!data.data.empty()) gallery = gallery_of(loaded, device);
-        return served(std::move(loaded));
+        auto gallery = data.data.empty() ? nullptr : gallery_of(loaded, device);
+        return {served(std::move(loaded)), std::move(gallery)};
       }
       case Network::kClassifier: {
         LoadedClassifier loaded = load_classifier(weights, load);
         loaded.model->to(device);
-        return served(std::move(loaded), top);
+        return {served(std::move(loaded), top), nullptr};
       }
       case Network::kSegmenter: {
         LoadedSegmenter loaded = load_segmenter(weights, load);
         loaded.model->to(device);
         take_as_trained(pick(describe(windows), {"long-side", "short-side", "stride"}), given, loaded.config, weights);
-        return served(std::move(loaded), windows);
+        require(windows.stride <= loaded.options.image_size,
+                "serve: expected a --stride of at most the {} pixels of a window, got {}; two thirds of it are usual, "
+                "0 takes the whole image at once",
+                loaded.options.image_size, windows.stride);
+        return {served(std::move(loaded), windows), nullptr};
       }
       default: {
         LoadedBackbone loaded = load_backbone(weights, load);
         loaded.model->to(device);
-        return served(std::move(loaded));
+        return {served(std::move(loaded)), nullptr};
       }
     }
   }
@@ -114,8 +121,6 @@ struct Serve {
 
   void add_features(ServedModel& model, const torch::Device& device) const {
     const auto& backbone = model.backbone;
-    require(!features.final_norm || model.facts["network"] != "segmenter",
-            "final-norm: expected a network that has a last norm, got a segmenter; leave --final-norm out");
     const auto sets = feature_sets(features, backbone.options.depth, kPoolings);
     std::vector<std::string> names;
     for (const FeatureSet& set : sets) names.push_back(set.name());

@@ -7,11 +7,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/image_pass.h"
 #include "cli/image_rows.h"
 #include "cli/images.h"
 #include "cli/run_config.h"
 #include "cli/runtime.h"
-#include "data/loader.h"
 #include "io/atomic_file.h"
 #include "train/evaluation.h"
 #include "train/models.h"
@@ -77,32 +77,30 @@ struct Tokenize {
     if (!output.empty()) {
       require_fitting_paths(images, images.size() * grid.patches() * static_cast<int64_t>(sizeof(int32_t)), "tokenize");
     }
-    Loader loader(images, evaluation_transform(loaded.options),
-                  evaluation_loading(data, batch_size, skip_damaged ? OnDamage::kSkip : OnDamage::kFail));
-    loader.start(/*epoch=*/0);
-
     auto codes_MN = torch::empty({output.empty() ? 0 : images.size(), grid.patches()}, torch::kInt32);
     std::vector<std::string> paths;
     int64_t done = 0;
-    Progress progress(0, images.size(), 1, !runtime.quiet);
-    while (const auto batch = next_rows(loader)) {
-      const auto codes_BN = loaded.model->codes(batch->views[0].to(device)).to(torch::kCPU, torch::kInt32);
+    const auto take = [&](const Batch& batch) {
+      const auto codes_BN = loaded.model->codes(batch.views[0]).to(torch::kCPU, torch::kInt32);
       const int64_t rows = codes_BN.size(0);
       if (!output.empty()) codes_MN.slice(0, done, done + rows).copy_(codes_BN);
       for (int64_t row = 0; row < rows; ++row) {
-        const std::string& path = images.path(batch->indices_B[row].item<int64_t>());
+        const std::string& path = images.path(batch.indices_B[row].item<int64_t>());
         if (!output.empty()) paths.push_back(path);
-        if (print) progress.clear();
         if (print) print_codes(path, codes_BN[row], grid, loaded.codebook.codes);
       }
       done += rows;
-      progress.show(done, "");
-    }
-    progress.clear();
-    require(done > 0, "tokenize: expected images that can be read, got {} damaged ones", loader.damaged());
+    };
+    const Passed passed = each_batch(images, evaluation_transform(loaded.options),
+                                     {.command = "tokenize",
+                                      .data = data,
+                                      .batch_size = batch_size,
+                                      .skip_damaged = skip_damaged,
+                                      .device = device,
+                                      .quiet = runtime.quiet || print},
+                                     take);
     if (!output.empty()) write(codes_MN.slice(0, 0, done), paths, grid, tokenizer_identity(loaded.model));
-    summarize(done, loader.damaged(), progress.images_per_s(done), code_usage(loaded.model->quantizer()->counts()),
-              loaded.codebook.codes);
+    summarize(passed, code_usage(loaded.model->quantizer()->counts()), loaded.codebook.codes);
   }
 
   void write(const torch::Tensor& codes_MN, const std::vector<std::string>& paths, const Grid& grid,
@@ -114,11 +112,10 @@ struct Tokenize {
     write_safetensors(output, {{"codes", codes_MN}}, metadata);
   }
 
-  void summarize(int64_t done, int64_t damaged, double images_per_s, const CodeUsage& usage, int64_t codes) const {
-    warn_of_left_out(damaged);
-    log().info("{} images in {}, {:.1f} images/s; {:.1f}% of {} codes used, perplexity {:.1f}{}", done,
-               readable_seconds(static_cast<double>(done) / images_per_s), images_per_s, usage.percent, codes,
-               usage.perplexity, output.empty() ? "" : "; written to " + output);
+  void summarize(const Passed& passed, const CodeUsage& usage, int64_t codes) const {
+    log().info("{} images in {}, {:.1f} images/s; {:.1f}% of {} codes used, perplexity {:.1f}{}", passed.images,
+               readable_seconds(static_cast<double>(passed.images) / passed.images_per_s), passed.images_per_s,
+               usage.percent, codes, usage.perplexity, output.empty() ? "" : "; written to " + output);
   }
 };
 

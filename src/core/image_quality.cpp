@@ -69,6 +69,11 @@ torch::Tensor ImageQuality::sums() const {
   return torch::stack({squared_B.sum(), absolute_B.sum(), psnr_B.sum(), ssim_B.sum(), images}).to(torch::kCPU);
 }
 
+MeanQuality mean_quality(const torch::Tensor& sums_5) {
+  const auto mean = [&](int64_t figure) { return (sums_5[figure] / sums_5[4]).item<double>(); };
+  return {.squared = mean(0), .absolute = mean(1), .psnr = mean(2), .ssim = mean(3)};
+}
+
 ImageQuality image_quality(const torch::Tensor& pictures_BCHW, const torch::Tensor& originals_BCHW) {
   check(pictures_BCHW, originals_BCHW);
   const auto difference = pictures_BCHW.to(torch::kFloat64) - originals_BCHW.to(torch::kFloat64);

@@ -26,6 +26,13 @@ struct ImageQuality {
   torch::Tensor sums() const;
 };
 
+/// Of many pictures.
+struct MeanQuality {
+  double squared = 0, absolute = 0, psnr = 0, ssim = 0;
+};
+/// From the total of ImageQuality::sums().
+MeanQuality mean_quality(const torch::Tensor& sums_5);
+
 /// Of pictures beside their originals, both float [B, 3, H, W] in [0, 1] on one device. Error for other shapes.
 ImageQuality image_quality(const torch::Tensor& pictures_BCHW, const torch::Tensor& originals_BCHW);
 

@@ -80,6 +80,7 @@ class TokenizerImpl : public torch::nn::Module {
   /// Whether the blocks of encoder and decoder compute their activations again in the backward pass.
   void set_recompute(bool on);
 
+  ViT& encoder() { return encoder_; }
   Quantizer& quantizer() { return quantize_; }
   const TokenizerOptions& options() const { return options_; }
 

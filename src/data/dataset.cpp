@@ -62,6 +62,8 @@ std::string joined(const std::string& folder, std::string_view path) {
 }  // namespace
 
 std::vector<uint8_t> read_image_file(const std::string& path) {
+  std::error_code none;
+  require(!fs::is_directory(path, none), "{}: expected an image file, got a folder; name the files in it", path);
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const int64_t size = file ? static_cast<int64_t>(file.tellg()) : -1;
   require(size >= 0 && size <= kLargestFile,

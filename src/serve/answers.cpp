@@ -124,14 +124,15 @@ AnswerForm accepted_form(std::string_view accept, const Endpoint& endpoint) {
   return *best;
 }
 
+void check_count(AnswerForm form, size_t images) {
+  if (form != AnswerForm::kPng || images == 1) return;
+  refuse(406, "not_acceptable", "expected one image for image/png, got {}; accept application/x-safetensors", images);
+}
+
 Answer answer_of(const Endpoint& endpoint, AnswerForm form, const std::vector<AnsweredImage>& images) {
   switch (form) {
     case AnswerForm::kSafetensors: return as_safetensors(endpoint, images);
     case AnswerForm::kPng: {
-      if (images.size() != 1) {
-        refuse(406, "not_acceptable", "expected one image for image/png, got {}; accept application/x-safetensors",
-               images.size());
-      }
       const auto bytes = endpoint.png(images.front().tensors);
       return {"image/png", std::string(bytes.begin(), bytes.end())};
     }

@@ -30,9 +30,12 @@ struct Answer {
   std::string body;
 };
 
+/// Refusal (406) where that form does not hold so many images.
+void check_count(AnswerForm form, size_t images);
+
 /// JSON: {"images": [{"name", "width", "height", ...what the endpoint describes}]}. Safetensors: the images' tensors
 /// stacked, or where their shapes differ NAME.0, NAME.1, ..., and in the metadata `names`, a JSON list. PNG: of one
-/// image; Refusal (406) of several.
+/// image.
 Answer answer_of(const Endpoint& endpoint, AnswerForm form, const std::vector<AnsweredImage>& images);
 
 /// {"error": {"code", "message"}}

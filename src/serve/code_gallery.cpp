@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "data/image.h"
 #include "train/code_atlas.h"
-#include "viz/surroundings.h"
 
 namespace beit {
 namespace {
@@ -44,8 +43,7 @@ std::vector<uint8_t> CodeGallery::picture(int64_t code, int64_t example) const {
   require(code >= 0 && code < codes() && example >= 0 && example < examples(code),
           "code: expected an example of a code below {}, got number {} of code {}", codes(), example, code);
   const PatchPlace& place = atlas_.examples[static_cast<size_t>(code)][static_cast<size_t>(example)].place;
-  const auto part_HWC = patch_with_surroundings(images_, place, model_, kContext, apply_orientation_);
-  return encode_png(outlined_patch(part_HWC, surroundings_of(place.patch, grid_of(model_), kContext), kSide));
+  return encode_png(outlined_example(images_, place, model_, kContext, kSide, apply_orientation_));
 }
 
 }  // namespace beit

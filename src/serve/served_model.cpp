@@ -78,15 +78,11 @@ std::string class_name(const std::vector<std::string>& names, int64_t number) {
   return names.empty() ? std::to_string(number) : names[static_cast<size_t>(number)];
 }
 
-std::shared_ptr<ViTImpl> encoder_of(const Tokenizer& tokenizer) {
-  return std::dynamic_pointer_cast<ViTImpl>(tokenizer->named_children()["encoder"]);
-}
-
 }  // namespace
 
 ServedModel served(LoadedTokenizer loaded) {
   const torch::Device device = loaded.model->parameters().front().device();
-  ServedModel model{{ViT(encoder_of(loaded.model)), loaded.options, loaded.model->options().input}, {}};
+  ServedModel model{{loaded.model->encoder(), loaded.options, loaded.model->options().input}, {}};
   model.facts = facts_of("tokenizer", loaded.options);
   model.facts["codes"] = loaded.codebook.codes;
   Endpoint tokens{.name = "tokens"};
@@ -138,7 +134,7 @@ ServedModel served(LoadedSegmenter loaded, const WindowOptions& windows) {
   // Scores are kept of every pixel of an image for every class, several times over: at most 1 GiB each time.
   constexpr int64_t kMostScores = int64_t{1} << 28;
   const torch::Device device = loaded.model->parameters().front().device();
-  ServedModel model{{loaded.model->backbone(), loaded.options, InputForm::kImagenetNorm}, {}};
+  ServedModel model{{loaded.model->backbone(), loaded.options, InputForm::kImagenetNorm, /*has_norm=*/false}, {}};
   model.facts = facts_of("segmenter", loaded.options);
   model.facts["classes"] = loaded.classes;
   if (!loaded.class_names.empty()) model.facts["class_names"] = loaded.class_names;

@@ -59,9 +59,10 @@ void put_and_close(httplib::Response& response, Answer answer) {
                                 });
 }
 
-/// Whether a body may follow the headers: without a length one may where the method has bodies.
+/// Whether a body may follow the headers: without a length one may where the method has bodies. Of several lengths a
+/// program before this one may have taken another.
 bool announces_body(const httplib::Request& request) {
-  if (request.has_header("Transfer-Encoding")) return true;
+  if (request.has_header("Transfer-Encoding") || request.get_header_value_count("Content-Length") > 1) return true;
   if (request.has_header("Content-Length")) return request.get_header_value("Content-Length") != "0";
   return request.method != "GET" && request.method != "HEAD";
 }
@@ -174,6 +175,12 @@ class Server::Service {
           const Route route = route_for(request, response);
           if (route.kind == RouteKind::kEndpoint) {
             require_open();
+            if (!request.params.empty()) {
+              refuse(400, "unexpected_query",
+                     "expected a path without '?', got '{}'; flags of `beit serve` say what it "
+                     "answers",
+                     on_one_line(request.params.begin()->first));
+            }
             accepted_form(request.get_header_value("Accept"), *route.endpoint);
             check_announced(request, most_bytes());
           } else {
@@ -278,6 +285,7 @@ class Server::Service {
           auto first = places(1);
           auto images = read_images(request, reader, {most_bytes(), options_.max_images, deadline});
           read = true;
+          check_count(form, images.size());
           const auto held = std::make_shared<const std::pair<Room::Places, Room::Places>>(
               std::move(first), places(std::ssize(images) - 1));
           auto prepared = prepare(endpoint, images, deadline);

@@ -22,11 +22,9 @@ ReportAtlas atlas_strips(CodeAtlas atlas, const Dataset& images, const ModelOpti
     const auto count = std::ssize(examples);
     auto strip_HWC = torch::full({options.side, count * (options.side + kGap) - kGap, 3}, 255, torch::kUInt8);
     for (int64_t k = 0; k < count; ++k) {
-      const PatchPlace& place = examples[static_cast<size_t>(k)].place;
-      const auto part_HWC = patch_with_surroundings(images, place, model, options.context, apply_orientation);
-      const auto around = surroundings_of(place.patch, grid, options.context);
       strip_HWC.narrow(1, k * (options.side + kGap), options.side)
-          .copy_(outlined_patch(part_HWC, around, options.side));
+          .copy_(outlined_example(images, examples[static_cast<size_t>(k)].place, model, options.context, options.side,
+                                  apply_orientation));
     }
     report.strips.push_back({code, encoded(strip_HWC, strip_HWC.size(1))});
   }

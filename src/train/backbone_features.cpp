@@ -23,6 +23,7 @@ torch::nn::LayerNorm final_norm_of(const ViT& model) {
 }  // namespace
 
 FeatureSource backbone_features(const LoadedBackbone& backbone, std::vector<FeatureSet> sets, bool final_norm) {
+  require_norm(backbone, final_norm);
   std::vector<int64_t> layers;  // rising, each once
   for (const FeatureSet& set : sets) layers.push_back(set.layer);
   std::ranges::sort(layers);

@@ -19,7 +19,7 @@ struct FeatureSource {
 };
 
 /// Tokens after blocks; with `final_norm`, those of the last block after the network's own last norm (`norm`, or
-/// `fc_norm` where the network has that).
+/// `fc_norm` where the network has that), and Error where the file had none.
 FeatureSource backbone_features(const LoadedBackbone& backbone, std::vector<FeatureSet> sets, bool final_norm);
 
 }  // namespace beit

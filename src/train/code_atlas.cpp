@@ -56,4 +56,10 @@ torch::Tensor patch_with_surroundings(const Dataset& images, const PatchPlace& p
       .clone(at::MemoryFormat::Contiguous);
 }
 
+torch::Tensor outlined_example(const Dataset& images, const PatchPlace& place, const ModelOptions& model,
+                               int64_t context, int64_t side, bool apply_orientation) {
+  return outlined_patch(patch_with_surroundings(images, place, model, context, apply_orientation),
+                        surroundings_of(place.patch, grid_of(model), context), side);
+}
+
 }  // namespace beit

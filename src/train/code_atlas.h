@@ -35,9 +35,12 @@ torch::Tensor codes_of_view(const LoadedTokenizer& tokenizer, const torch::Tenso
 torch::Tensor evaluation_image(const Dataset& images, int64_t index, const ModelOptions& model, bool apply_orientation);
 
 /// A patch's pixels in the evaluation view with `context` patches on each side, as viz/surroundings.h takes them, 0:
-/// the patch alone; uint8 [H, W, C]. Where in it the patch is says surroundings_of(place.patch, grid, context).
-/// Thread-safe. Errors as of evaluation_image().
+/// the patch alone; uint8 [H, W, C]. Thread-safe. Errors as of evaluation_image().
 torch::Tensor patch_with_surroundings(const Dataset& images, const PatchPlace& place, const ModelOptions& model,
                                       int64_t context, bool apply_orientation);
+
+/// The same drawn at `side` pixels, the patch outlined: uint8 [side, side, C].
+torch::Tensor outlined_example(const Dataset& images, const PatchPlace& place, const ModelOptions& model,
+                               int64_t context, int64_t side, bool apply_orientation);
 
 }  // namespace beit

@@ -24,15 +24,18 @@ StepLoss DecodeTask::loss(const Batch& batch, const StepPart& /*part*/) {  // no
 nlohmann::ordered_json DecodeTask::validate() {
   if (validation_ == nullptr) return nlohmann::ordered_json::object();
   decoder_->eval();
-  auto sums = torch::zeros({5}, torch::kFloat64);  // four figures, images
+  auto sums = torch::zeros({5}, torch::kFloat64);  // as of ImageQuality
   validate_on(*validation_, [&](const Batch& batch) {
     const auto images_BCHW = on_device(batch.views[0], device_);
     sums += image_quality(decoder_->reconstruct(tokenizer_->codes(images_BCHW)), images_BCHW).sums();
   });
   decoder_->train();
   distributed_.sum(sums);
-  const auto mean = [&](int64_t figure) { return (sums[figure] / sums[4]).item<double>(); };
-  return {{"val_loss", mean(0)}, {"val_absolute_difference", mean(1)}, {"val_psnr", mean(2)}, {"val_ssim", mean(3)}};
+  const MeanQuality mean = mean_quality(sums);
+  return {{"val_loss", mean.squared},
+          {"val_absolute_difference", mean.absolute},
+          {"val_psnr", mean.psnr},
+          {"val_ssim", mean.ssim}};
 }
 
 std::vector<Picture> DecodeTask::pictures(const Batch& batch) {

@@ -256,7 +256,14 @@ LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOption
   if (file.network == Network::kSegmenter) file.assumed.emplace_back(kFreshNorm);
   LoadedBackbone loaded{filled(empty_backbone, backbone_tensors(file), file), file.model};
   if (file.network == Network::kTokenizer) loaded.input = input_form(file.codebook);
+  loaded.has_norm = std::ranges::find(file.assumed, kFreshNorm) == file.assumed.end();
   return loaded;
+}
+
+void require_norm(const LoadedBackbone& backbone, bool final_norm) {
+  require(!final_norm || backbone.has_norm,
+          "final-norm: expected a network that has a last norm, got one without, as a segmentation's is; leave "
+          "--final-norm out");
 }
 
 std::shared_ptr<torch::nn::Module> whole_network(const NetworkFile& file) {

@@ -80,7 +80,10 @@ struct LoadedBackbone {
   ViT model = nullptr;
   ModelOptions options;  ///< resolved
   InputForm input = InputForm::kImagenetNorm;
+  bool has_norm = true;  ///< whether the file has the norm after the last block; else that stands at its initial values
 };
+/// Error where features after the last norm are asked for and the file had none.
+void require_norm(const LoadedBackbone& backbone, bool final_norm);
 /// The backbone of any network of ours; of a tokenizer the encoder. Heads are left out.
 LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOptions& options = {});
 

@@ -223,6 +223,7 @@ std::string feature_help(const FeatureSet& set, bool normed) {
 
 OnnxGraph onnx_features(const LoadedBackbone& backbone, const std::vector<FeatureSet>& sets, bool final_norm) {
   const torch::NoGradGuard no_grad;
+  require_norm(backbone, final_norm);
   const ViTOptions& vit = backbone.model->options();
   require(!sets.empty() && std::ranges::all_of(
                                sets, [&](const FeatureSet& set) { return set.layer >= 1 && set.layer <= vit.depth; }),

@@ -91,9 +91,11 @@ std::vector<CodeExamples> telling_codes(const torch::Tensor& codes_IN, const tor
   require(options.rows > 0 && options.columns > 0,
           "picture: expected at least one row and column, got {} and {}; check --rows and --columns", options.rows,
           options.columns);
-  const auto known_I = labels_I.to(torch::kCPU, torch::kInt64).contiguous();
-  const int64_t classes = std::max<int64_t>(0, known_I.max().item<int64_t>() + 1);
-  const auto presence = count_presence(ids_IN, known_I, codes, classes);
+  // Classes that occur, numbered without gaps: those of a list may be any numbers.
+  const auto given_I = labels_I.to(torch::kCPU, torch::kInt64).contiguous();
+  const auto classes_C = std::get<0>(at::_unique(given_I.masked_select(given_I.ge(0)), /*sorted=*/true));
+  const auto class_I = torch::searchsorted(classes_C, given_I).masked_fill_(given_I.lt(0), -1);
+  const auto presence = count_presence(ids_IN, class_I, codes, classes_C.size(0));
 
   std::vector<int64_t> candidates;
   for (const int64_t enough : {options.columns, int64_t{1}}) {

@@ -100,7 +100,10 @@ TEST_CASE("export: what cannot work is refused in one line, and nothing is writt
   refused(files.run(files.mim, {"--pooling", "max"}), "expected one of mean, cls, both, tokens, patches, got 'max'");
   refused(files.run(files.mim, {"--layer", "3"}), "expected a layer between 1 and 2");
   refused(files.run(files.root.path / "none"), "none");
-  const Ended over = start({"export", "--weights", files.mim.string(), "--output", files.mim.string()});
+  refused(start({"export", "--weights", files.mim.string(), "-o", files.mim.string()}), "set --output FILE.onnx");
+  const fs::path odd = files.root.path / "weights.onnx";
+  fs::copy_file(files.mim, odd);
+  const Ended over = start({"export", "--weights", odd.string(), "-o", odd.string()});
   CHECK(failed_with_one_line(over));
   CHECK(over.err.find("expected an output apart from what is read") != std::string::npos);
 }

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -162,6 +163,25 @@ TEST_CASE("segment: two ranks train and measure as one does, though they share t
     }
   }
   CHECK(compared == 3 * 4 + 2 * 3);
+}
+
+TEST_CASE("segment: without --stride windows stand two thirds of their side apart, also for what reads the weights") {
+  const TemporaryFolder folder;
+  write_rectangles(folder.path, 8);
+  const fs::path out = folder.path / "run";
+  Words words = segment_words(folder.path);
+  const auto stride = std::ranges::find(words, "--stride");
+  REQUIRE(stride != words.end());
+  words.erase(stride, stride + 2);
+  const auto ended = run(words, {"--batch-size", "4", "--steps", "1", "--output", out.string()});
+  CAPTURE(ended.err);
+  REQUIRE(ended.code == 0);
+  CHECK(contains(text_of(out / "config.toml"), "stride = 21\n"));
+  const auto tested = start({"segment", "test", "--weights", out.string(), "--data", (folder.path / "images").string(),
+                             "--labels", (folder.path / "labels").string(), "--device", "cpu"});
+  CAPTURE(tested.err);
+  CHECK(tested.code == 0);
+  CHECK(contains(tested.out, "--stride 21"));
 }
 
 TEST_CASE("segment: what cannot be trained on is said before or as soon as it is met, with what to try") {

@@ -86,6 +86,11 @@ TEST_CASE("image quality: known pictures give known figures") {
   REQUIRE(sums.sizes() == torch::IntArrayRef({5}));
   CHECK(sums[2].item<double>() == doctest::Approx(40).epsilon(1e-6));
   CHECK(sums[4].item<double>() == 2);
+  const MeanQuality mean = mean_quality(sums + sums);
+  CHECK(mean.squared == doctest::Approx(0.01).epsilon(1e-6));
+  CHECK(mean.absolute == doctest::Approx(0.1).epsilon(1e-6));
+  CHECK(mean.psnr == doctest::Approx(20).epsilon(1e-6));
+  CHECK(mean.ssim == doctest::Approx(1e-4 / (0.01 + 1e-4)).epsilon(1e-4));
 
   const ImageQuality same = image_quality(grey, grey);
   CHECK(same.psnr_B[0].item<double>() == doctest::Approx(100));

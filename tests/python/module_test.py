@@ -225,7 +225,8 @@ class Tensors(ModuleTest):
         self.assertEqual(self.tokenizer.decode(codes[:, :8], grid=(2, 4)).shape[1], 8)
         self.assertRefuses("expected code vectors [B, 16, C]", lambda: self.tokenizer.decode(codes[:, :8]))
         self.assertRefuses("expected codes from 0 to 15, got 16", lambda: self.tokenizer.decode(codes * 0 + 16))
-        self.assertRefuses("int64", lambda: self.tokenizer.decode(codes.int()))
+        self.assertTrue(torch.equal(decoded, self.tokenizer.decode(codes.int())))
+        self.assertRefuses("int64 or int32", lambda: self.tokenizer.decode(codes.float()))
 
     def test_images_of_other_sizes_serve(self):
         self.assertEqual(self.tokenizer.codes(torch.rand(2, 3, 16, 48)).shape, (2, 12))

@@ -91,6 +91,7 @@ TEST_CASE("server: every refusal has its status and its code") {
   };
   const std::string image = png_of(4, 4);
   check(posted("/nothing", image, kPng), 404, "not_found");
+  check(posted("/v1/tokens?layer=1", image, kPng), 400, "unexpected_query");
   check(posted("/v1/classify", image, kPng), 404, "not_of_this_network");
   check(server.client().Get("/v1/codes/3"), 404, "no_gallery");
   check(posted("/v1/model", image, kPng), 405, "method_not_allowed");
@@ -113,6 +114,14 @@ TEST_CASE("server: every refusal has its status and its code") {
   CHECK(contains(second->body, "image 2 (1.png)"));
   CHECK(contains(raw_answer(server.port(), "POST /v1/tokens HTTP/1.1\r\nContent-Type: image/png\r\n\r\n"), " 411 "));
   CHECK(contains(raw_answer(server.port(), "nonsense\r\n\r\n"), " 400 "));
+  for (const std::string start : {"GET /healthz", "POST /v1/tokens"}) {  // what follows is no request of its own
+    const auto both = raw_answer(server.port(), start +
+                                                    " HTTP/1.1\r\nContent-Type: image/png\r\nContent-Length: 0\r\n"
+                                                    "Content-Length: 30\r\n\r\nGET /v1/model HTTP/1.1\r\n\r\n");
+    CAPTURE(both);
+    CHECK(contains(both, " 400 "));
+    CHECK(both.find("HTTP/1.1", 1) == std::string::npos);
+  }
 
   auto client = server.client();  // a connection goes on after a refusal of a body that was read
   check(client.Post("/v1/tokens", "no image", kPng), 422, "broken_image");

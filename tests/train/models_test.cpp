@@ -28,6 +28,7 @@ TEST_CASE("models: a pre-trained model's backbone gives the same tokens") {
   const TemporaryFolder folder;
   MaskedImageModel mim = write_small_pretrained(folder.path / "model.safetensors");
   LoadedBackbone loaded = load_backbone(folder.path);
+  CHECK(loaded.has_norm);
   const torch::NoGradGuard no_grad;
   const auto images_BCHW = torch::randn({2, 3, 32, 32});
   CHECK(torch::equal(loaded.model->tokens(images_BCHW), mim->tokens(images_BCHW)));
@@ -48,6 +49,7 @@ TEST_CASE("models: a segmentation comes back from its file, with sizes from shap
   CHECK(loaded.choice.auxiliary_channels == 4);
   CHECK(loaded.class_names == std::vector<std::string>{"sky", "road", "car"});
   CHECK(torch::equal(load_backbone(path).model->tokens(images_BCHW), segmenter->backbone()->tokens(images_BCHW)));
+  CHECK(!load_backbone(path).has_norm);
   CHECK(load_segmenter(path, {.image_size = 64}).options.image_size == 64);
   CHECK_THROWS_AS(load_classifier(path), Error);
 

@@ -163,6 +163,10 @@ TEST_CASE("onnx export: features of an early layer alone leave the later blocks 
   torch::manual_seed(23);
   const LoadedBackbone backbone = small_backbone(small_vit(RelPos::kBlock, false, 0.1), FinalNorm::kTokens);
   const OnnxGraph graph = onnx_features(backbone, {{1, "mean"}}, /*final_norm=*/true);
+  LoadedBackbone without = backbone;
+  without.has_norm = false;
+  CHECK_THROWS_WITH_AS(onnx_features(without, {{1, "mean"}}, /*final_norm=*/true),
+                       doctest::Contains("expected a network that has a last norm"), Error);
   CHECK(graph.has("blocks.0.attn.proj.weight"));
   CHECK(!graph.has("blocks.1.attn.proj.weight"));
   CHECK(!graph.has("norm.weight"));

@@ -21,11 +21,14 @@ TEST_CASE("picture: codes in the most images come first where no class is known"
 TEST_CASE("picture: with classes, each class's own code comes before one that stands everywhere") {
   // Codes 0 and 1 belong to a class each, 2 is everywhere, 3 is in one image only.
   const auto codes_IN = torch::tensor({{0, 2}, {0, 2}, {0, 2}, {1, 2}, {1, 2}, {3, 2}});
-  const auto rows = telling_codes(codes_IN, torch::tensor({0, 0, 0, 1, 1, 1}), 4, {.rows = 3, .columns = 2});
-  REQUIRE(rows.size() == 3);
-  CHECK(rows[0].code == 0);
-  CHECK(rows[1].code == 1);
-  CHECK(rows[2].code == 2);
+  for (const int64_t other : {int64_t{1}, int64_t{1} << 60}) {  // the number of a class is no measure of how many
+    const auto labels_I = torch::tensor({0, 0, 0, 1, 1, 1}, torch::kInt64) * other;
+    const auto rows = telling_codes(codes_IN, labels_I, 4, {.rows = 3, .columns = 2});
+    REQUIRE(rows.size() == 3);
+    CHECK(rows[0].code == 0);
+    CHECK(rows[1].code == 1);
+    CHECK(rows[2].code == 2);
+  }
 }
 
 TEST_CASE("picture: examples hold the code, stand in different images and reach over the whole data set") {
