@@ -132,7 +132,7 @@ struct Segment {
     if (!start.weights.empty()) require_apart(train.output, start.weights, {});
     const BackboneStart backbone = open_start(start, model);
     if (!said("stride")) windows.stride = model.image_size * 2 / 3;  // as published: 341 of 512
-    check_windows();
+    check_windows(windows, model.image_size);
     const Classes classes = read_classes(labels.classes);
     if (choice.channels == 0) choice.channels = model.width;
     const LabelRules rules{
@@ -186,16 +186,6 @@ struct Segment {
   }
 
   bool said(const char* name) const { return std::ranges::find(given, name) != given.end(); }
-
-  /// So that neither validation fails after an epoch, nor what takes the windows of training later on.
-  void check_windows() const {
-    scales_of(windows);
-    require(
-        windows.stride <= model.image_size,
-        "segment: expected a --stride of at most the {} pixels of a window (--image-size), got {}; two thirds of it "
-        "are usual, 0 takes the whole image at once",
-        model.image_size, windows.stride);
-  }
 
   SegmentationViewOptions view() const {
     return {.limit = {windows.short_side, windows.long_side},

@@ -72,6 +72,7 @@ struct SegmentTest {
     LoadedSegmenter loaded = load_segmenter(weights, load);
     loaded.model->to(device);
     take_from_training(loaded);
+    check_windows(windows, loaded.options.image_size);
 
     const std::vector<fs::path> sources(data.data.begin(), data.data.end());
     std::optional<LabelMaps> labels;

@@ -17,6 +17,7 @@
 #include "serve/server.h"
 #include "train/code_atlas.h"
 #include "train/network_file.h"
+#include "train/segment.h"
 
 namespace beit {
 namespace {
@@ -95,10 +96,7 @@ struct Serve {
         LoadedSegmenter loaded = load_segmenter(weights, load);
         loaded.model->to(device);
         take_as_trained(pick(describe(windows), {"long-side", "short-side", "stride"}), given, loaded.config, weights);
-        require(windows.stride <= loaded.options.image_size,
-                "serve: expected a --stride of at most the {} pixels of a window, got {}; two thirds of it are usual, "
-                "0 takes the whole image at once",
-                loaded.options.image_size, windows.stride);
+        check_windows(windows, loaded.options.image_size);
         return {served(std::move(loaded), windows), nullptr};
       }
       default: {

@@ -56,6 +56,14 @@ std::vector<double> scales_of(const WindowOptions& windows) {
   return scales;
 }
 
+void check_windows(const WindowOptions& windows, int64_t image_size) {
+  scales_of(windows);
+  require(windows.stride <= image_size,
+          "stride: expected at most the {} pixels of a window, the model's image size, got {}; change --stride: two "
+          "thirds of it are usual, 0 takes the whole image at once",
+          image_size, windows.stride);
+}
+
 std::vector<torch::Tensor> window_views(const torch::Tensor& pixels_HWC, const WindowOptions& windows,
                                         const std::vector<double>& scales) {
   std::vector<torch::Tensor> views_1Chw;

@@ -30,6 +30,9 @@ struct SegmentTesting {
 /// The numbers of --scale; 1 where there is none. Error for what is no positive number.
 std::vector<double> scales_of(const WindowOptions& windows);
 
+/// Error unless a network of that image size can be shown images so: before there are any.
+void check_windows(const WindowOptions& windows, int64_t image_size);
+
 /// The views of an image for window_scores() (core/window_scores.h), float32 [1, 3, h, w], one for each scale.
 std::vector<torch::Tensor> window_views(const torch::Tensor& pixels_HWC, const WindowOptions& windows,
                                         const std::vector<double>& scales);
