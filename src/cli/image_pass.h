@@ -11,6 +11,7 @@
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "data/views.h"
+#include "train/evaluation_batches.h"
 
 namespace beit {
 
@@ -21,11 +22,6 @@ struct ImagePass {
   bool skip_damaged = false;
   torch::Device device = torch::kCPU;
   bool quiet = false;  ///< shows no progress
-};
-
-struct Passed {
-  int64_t images = 0, damaged = 0;
-  double images_per_s = 0;
 };
 
 /// Hands over the views that `transform` makes of all images, batch by batch in the data's order, views on the device,

@@ -62,10 +62,11 @@ std::string joined(const std::string& folder, std::string_view path) {
 }  // namespace
 
 std::vector<uint8_t> read_image_file(const std::string& path) {
-  std::error_code none;
-  require(!fs::is_directory(path, none), "{}: expected an image file, got a folder; name the files in it", path);
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const int64_t size = file ? static_cast<int64_t>(file.tellg()) : -1;
+  if (std::error_code none; size > kLargestFile && fs::is_directory(path, none)) {
+    fail("{}: expected an image file, got a folder; name the files in it", path);
+  }
   require(size >= 0 && size <= kLargestFile,
           "{}: expected a readable image file, got {}; check that it exists and its rights", path,
           size < 0 ? "none" : fmt::format("{} bytes", size));

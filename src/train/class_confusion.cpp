@@ -24,7 +24,8 @@ Confusion class_confusion(const LoadedClassifier& classifier, const Dataset& ima
     confusion.add(predicted_B, labels_B.masked_fill(has_class_B.logical_not(), -1));
   };
   const int64_t done = each_evaluation_batch(images, evaluation_transform(classifier.options, kImagenetScale), loading,
-                                             most, device, quiet, add);
+                                             most, device, quiet, add)
+                           .images;
   require(confusion.counts().sum().item<int64_t>() > 0,
           "confusion: expected images with a class among the {} looked at, got none", done);
   return confusion;

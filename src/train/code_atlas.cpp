@@ -20,7 +20,8 @@ int64_t each_batch_of_codes(const LoadedTokenizer& tokenizer, const Dataset& ima
   };
   const int64_t done = each_evaluation_batch(images, evaluation_transform(tokenizer.options),
                                              evaluation_loading(data, batch_size, OnDamage::kSkip), images.size(),
-                                             device, quiet, use_codes);
+                                             device, quiet, use_codes)
+                           .images;
   require(done > 0, "codes: expected images that can be read, got {} damaged ones", images.size());
   return done;
 }

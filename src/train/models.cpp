@@ -47,6 +47,10 @@ InputForm input_form(const CodebookOptions& codebook) {
   return codebook.input_form == "imagenet_norm" ? InputForm::kImagenetNorm : InputForm::kDefault;
 }
 
+bool has_norm(const TensorMap& backbone) {
+  return backbone.contains("norm.weight") || backbone.contains("fc_norm.weight");
+}
+
 /// The tensors of the backbone alone, under its own names; with a final norm at its initial values where it has none.
 TensorMap backbone_tensors(const NetworkFile& file) {
   TensorMap backbone = tensors_under(file.tensors, file.prefix());
@@ -55,7 +59,7 @@ TensorMap backbone_tensors(const NetworkFile& file) {
     return name == "mask_token" || name.starts_with("lm_head.") || name.starts_with("cls_pt_") ||
            name.starts_with("head.") || name.starts_with("fpn");
   });
-  if (!backbone.contains("norm.weight") && !backbone.contains("fc_norm.weight")) {
+  if (!has_norm(backbone)) {
     for (const auto& [name, tensor] : state_dict(*layer_norm(file.vit.width))) backbone.emplace("norm." + name, tensor);
   }
   return backbone;
@@ -256,7 +260,7 @@ LoadedBackbone load_backbone(const std::filesystem::path& path, const LoadOption
   if (file.network == Network::kSegmenter) file.assumed.emplace_back(kFreshNorm);
   LoadedBackbone loaded{filled(empty_backbone, backbone_tensors(file), file), file.model};
   if (file.network == Network::kTokenizer) loaded.input = input_form(file.codebook);
-  loaded.has_norm = std::ranges::find(file.assumed, kFreshNorm) == file.assumed.end();
+  loaded.has_norm = has_norm(tensors_under(file.tensors, file.prefix()));
   return loaded;
 }
 

@@ -26,8 +26,9 @@ ReportNeighbours nearest_images(const LoadedBackbone& backbone, const Dataset& i
     features_BD.push_back(pool(tokens_BTD, FeaturePooling::kMean).to(torch::kCPU, torch::kFloat32));
     indices_B.push_back(batch.indices_B);
   };
-  const int64_t done = each_evaluation_batch(images, evaluation_transform(backbone.options), loading, options.images,
-                                             device, quiet, add);
+  const int64_t done =
+      each_evaluation_batch(images, evaluation_transform(backbone.options), loading, options.images, device, quiet, add)
+          .images;
   require(done >= 2, "report: expected at least two images that can be read, got {}", done);
 
   namespace F = torch::nn::functional;
